@@ -1,0 +1,62 @@
+//! The public face: handles that are `Clone + Send + Sync` over one shared engine.
+
+mod batch;
+mod db;
+mod options;
+mod record;
+mod scan;
+mod stats;
+mod tree;
+
+pub use batch::{Batch, BatchOutcome};
+pub use db::Db;
+pub use options::{Options, WriteOptions};
+pub use record::{Entry, IfExists, Record, Version};
+pub use scan::Scan;
+pub use stats::{Stats, Survey};
+pub use tree::Tree;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::engine::Engine;
+
+/// What all handles of one database share; the last one to go ends it.
+pub(crate) struct Handle {
+    pub(crate) engine: Arc<Engine>,
+    background: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Handle {
+    fn new(engine: Arc<Engine>, background: Option<JoinHandle<()>>) -> Self {
+        Self { engine, background: Mutex::new(background) }
+    }
+
+    fn stop(&self) {
+        self.engine.stop_background();
+        if let Some(thread) = self.background.lock().take() {
+            // A panic there has poisoned what it held; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+
+    /// Ends the database in order.
+    fn close(&self) -> crate::Result<()> {
+        self.stop();
+        self.engine.close()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+        if self.engine.settings.flush_on_drop && !self.engine.settings.read_only {
+            // Nobody is left to take the error; `Db::close` reports it.
+            let _ = self.engine.close();
+        } else {
+            self.engine.abandon();
+        }
+    }
+}

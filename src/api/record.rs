@@ -1,0 +1,55 @@
+//! What reads give back.
+
+/// The commit that last wrote a record. Versions grow with every commit of a database; none is given twice, not even after
+/// a crash that lost the commit it was first given to.
+pub type Version = u64;
+
+/// A stored value with its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The value.
+    pub value: Vec<u8>,
+    /// The commit that wrote it.
+    pub version: Version,
+}
+
+impl Record {
+    pub(crate) fn new(value: Vec<u8>, version: Version) -> Self {
+        Self { value, version }
+    }
+}
+
+/// One item of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A record. The value is empty when the listing asked for keys only.
+    Record {
+        /// Its key.
+        key: Vec<u8>,
+        /// Its value.
+        value: Vec<u8>,
+        /// The commit that wrote it.
+        version: Version,
+    },
+    /// At least one key starts with this: the listed prefix, and what follows it up to and with the delimiter.
+    CommonPrefix(Vec<u8>),
+}
+
+impl Entry {
+    /// The key, or the common prefix.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Record { key, .. } | Self::CommonPrefix(key) => key,
+        }
+    }
+}
+
+/// What a rename does when its target exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// Fails with [`ErrorKind::Exists`](crate::ErrorKind::Exists); nothing is changed.
+    Fail,
+    /// Replaces the target.
+    Replace,
+}

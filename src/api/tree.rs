@@ -1,0 +1,276 @@
+//! A named tree: reads and single changes.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use super::{Handle, IfExists, Record, Scan, Version, WriteOptions};
+use crate::engine::{Change, Condition, Engine, Outcome, Plan, TreeState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::tree::Limb;
+
+/// A named tree of a database: an ordered map from keys (1 to 8,192 bytes of any content) to values (up to 4 KiB).
+///
+/// Single operations are linearizable. They cost O(height of the tree): three blobs at two million records.
+#[derive(Clone)]
+pub struct Tree {
+    handle: Arc<Handle>,
+    state: Arc<TreeState>,
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tree").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    static VALUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn conflict(key: &[u8], there: Option<Version>, expected: &str) -> Error {
+    let key = key[..key.len().min(128)].escape_ascii();
+    let what = match there {
+        Some(version) => format!("key \"{key}\" has version {version}; {expected}"),
+        None => format!("key \"{key}\" is not there; {expected}"),
+    };
+    Error::new(ErrorKind::Conflict, what)
+}
+
+impl Tree {
+    pub(super) fn new(handle: Arc<Handle>, state: Arc<TreeState>) -> Self {
+        Self { handle, state }
+    }
+
+    pub(super) fn belongs_to(&self, handle: &Arc<Handle>) -> bool {
+        Arc::ptr_eq(&self.handle, handle)
+    }
+
+    pub(super) fn state(&self) -> Arc<TreeState> {
+        Arc::clone(&self.state)
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.handle.engine
+    }
+
+    /// The tree's name.
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// Runs a read: it counts only if the tree was not dropped under it.
+    #[inline]
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Limb<'_>) -> Result<T>) -> Result<T> {
+        self.engine().check_open()?;
+        let outcome = read(&self.engine().limb(&self.state));
+        self.state.check_alive()?;
+        outcome
+    }
+
+    /// The value of `key`. A key that could not be put (empty, or over 8,192 bytes) is not there.
+    ///
+    /// # Errors
+    /// Io, Corrupt: its blob could not be read. NotFound: the tree was dropped. InvalidInput: the database was closed.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        let found = self.read(|limb| limb.get(key.as_ref(), &mut value))?;
+        Ok(found.map(|_| value))
+    }
+
+    /// The record of `key`.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub fn get_record(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>> {
+        let mut value = Vec::new();
+        let found = self.read(|limb| limb.get(key.as_ref(), &mut value))?;
+        Ok(found.map(|found| Record::new(value, found.version)))
+    }
+
+    /// Calls `read` with the value of `key`, without allocating. The value is a copy: `read` may take its time.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub fn get_with<T>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        // Taken out while in use, so that `read` may call in here again.
+        let mut value = VALUE.take();
+        let found = self.read(|limb| limb.get(key.as_ref(), &mut value));
+        let outcome = found.map(|found| found.map(|_| read(&value)));
+        VALUE.set(value);
+        outcome
+    }
+
+    /// Whether there is a record of `key`.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.read(|limb| limb.version(key.as_ref()))?.is_some())
+    }
+
+    /// The record with the longest key that `key` starts with (`key` itself included), and that key. One descent of the tree,
+    /// and one more for each leaf blob between the two keys that has to be asked.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub fn longest_prefix(&self, key: impl AsRef<[u8]>) -> Result<Option<(Vec<u8>, Record)>> {
+        let key = key.as_ref();
+        let mut value = Vec::new();
+        let found = self.read(|limb| limb.longest_prefix(key, &mut value))?;
+        Ok(found.map(|(len, found)| (key[..len].to_vec(), Record::new(value, found.version))))
+    }
+
+    fn put_if(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        condition: Condition,
+        want_old: bool,
+        options: WriteOptions,
+    ) -> Result<Outcome> {
+        self.engine().put(&self.state, key, value, condition, want_old, options.durability)
+    }
+
+    /// Puts a record, replacing what is there. Returns its version.
+    ///
+    /// # Errors
+    /// InvalidInput: key or value out of their limits, or a closed database. NoSpace, ReadOnly. NotFound: the tree was dropped.
+    /// Nothing is changed then. Io, Poisoned: the commit may survive a reopen.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Version> {
+        self.put_with(key, value, WriteOptions::new())
+    }
+
+    /// As [`put`](Self::put), with options of its own.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<Version> {
+        let key = key.as_ref();
+        match self.put_if(key, value.as_ref(), Condition::Any, false, options)? {
+            Outcome::Done { sequence, .. } => Ok(sequence),
+            Outcome::Unmet(there) => Err(conflict(key, there, "an unconditional put was refused")),
+        }
+    }
+
+    /// Puts a record if there is none of `key`; says whether it did.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn put_if_absent(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
+        let outcome =
+            self.put_if(key.as_ref(), value.as_ref(), Condition::Absent, false, WriteOptions::new())?;
+        Ok(matches!(outcome, Outcome::Done { .. }))
+    }
+
+    /// Replaces the record of `key` if it has this version. Returns the new version.
+    ///
+    /// # Errors
+    /// Conflict: it has another version, or is not there. Those of [`put`](Self::put).
+    pub fn compare_and_put(
+        &self,
+        key: impl AsRef<[u8]>,
+        version: Version,
+        value: impl AsRef<[u8]>,
+    ) -> Result<Version> {
+        let key = key.as_ref();
+        match self.put_if(key, value.as_ref(), Condition::Version(version), false, WriteOptions::new())? {
+            Outcome::Done { sequence, .. } => Ok(sequence),
+            Outcome::Unmet(there) => Err(conflict(key, there, &format!("version {version} was expected"))),
+        }
+    }
+
+    /// Puts a record and returns the one that was there.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Option<Record>> {
+        let outcome = self.put_if(key.as_ref(), value.as_ref(), Condition::Any, true, WriteOptions::new())?;
+        Ok(old_record(outcome))
+    }
+
+    fn delete_if(&self, key: &[u8], condition: Condition, want_old: bool) -> Result<Outcome> {
+        self.engine().delete(&self.state, key, condition, want_old, None)
+    }
+
+    /// Deletes the record of `key`; says whether there was one.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let outcome = self.delete_if(key.as_ref(), Condition::Any, false)?;
+        Ok(matches!(outcome, Outcome::Done { .. }))
+    }
+
+    /// Deletes the record of `key` and returns it.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>> {
+        Ok(old_record(self.delete_if(key.as_ref(), Condition::Any, true)?))
+    }
+
+    /// Deletes the record of `key` if it has this version. False: there is no record.
+    ///
+    /// # Errors
+    /// Conflict: it has another version. Those of [`put`](Self::put).
+    pub fn delete_if_version(&self, key: impl AsRef<[u8]>, version: Version) -> Result<bool> {
+        let key = key.as_ref();
+        match self.delete_if(key, Condition::Version(version), false)? {
+            Outcome::Done { .. } => Ok(true),
+            Outcome::Unmet(None) => Ok(false),
+            Outcome::Unmet(there) => Err(conflict(key, there, &format!("version {version} was expected"))),
+        }
+    }
+
+    /// Moves the record of `src` to `dst`: one commit, all or nothing. Returns its version, which the record then has.
+    ///
+    /// # Errors
+    /// NotFound: there is no record of `src`. Exists: there is one of `dst` and `if_exists` is Fail. Those of
+    /// [`put`](Self::put).
+    pub fn rename(
+        &self,
+        src: impl AsRef<[u8]>,
+        dst: impl AsRef<[u8]>,
+        if_exists: IfExists,
+    ) -> Result<Version> {
+        let change = Change::Rename {
+            tree: self.state(),
+            src: src.as_ref().to_vec(),
+            dst: dst.as_ref().to_vec(),
+            replace: if_exists == IfExists::Replace,
+        };
+        let plan = Plan { changes: vec![change], expectations: Vec::new() };
+        self.engine().commit(&plan, None)
+    }
+
+    /// Lists the records with keys in `range`, in order.
+    ///
+    /// An inverted range (start above end) is InvalidInput, reported by the first item.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Scan {
+        Scan::range(self.clone(), range)
+    }
+
+    /// Lists the records whose keys start with `prefix`, in order. An empty prefix lists all.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        Scan::prefix(self.clone(), prefix.as_ref())
+    }
+
+    /// Lists all records in order.
+    pub fn iter(&self) -> Scan {
+        self.prefix(b"")
+    }
+}
+
+fn old_record(outcome: Outcome) -> Option<Record> {
+    match outcome {
+        Outcome::Done { old: Some((version, value)), .. } => Some(Record::new(value, version)),
+        _ => None,
+    }
+}

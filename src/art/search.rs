@@ -1,0 +1,150 @@
+//! Point searches in one blob. They run on bytes that another thread may be changing: every loop ends because each
+//! step consumes a byte of the key or is counted, and what they return means something only after validation.
+
+use super::header::{AT_ROOT, Blob};
+use super::leaf::Leaf;
+use super::node::{Found, Node};
+use super::ptr::{Target, decode};
+use crate::limits::KEY_BYTES_MAX;
+
+impl Blob<'_> {
+    /// The leaf of exactly `key`.
+    #[inline]
+    pub(crate) fn find(self, key: &[u8]) -> Option<Leaf> {
+        let w = self.w;
+        let mut slot = AT_ROOT;
+        let mut rest = key;
+        loop {
+            match decode(w.u16_at(slot)) {
+                Target::Node(offset) => {
+                    let node = Node::at(w, offset);
+                    let len = node.prefix_len();
+                    if len != 0 {
+                        if !w.starts(node.prefix_at(), len, rest) {
+                            return None;
+                        }
+                        rest = &rest[len..];
+                    }
+                    let Some((&byte, below)) = rest.split_first() else {
+                        if !node.has_terminal() {
+                            return None;
+                        }
+                        let Target::Leaf(offset) = decode(w.u16_at(node.terminal_slot())) else {
+                            return None;
+                        };
+                        let leaf = Leaf::at(w, offset);
+                        return (leaf.suffix_len() == 0).then_some(leaf);
+                    };
+                    slot = node.find_slot(w, byte)?;
+                    rest = below;
+                }
+                Target::Leaf(offset) => {
+                    let leaf = Leaf::at(w, offset);
+                    let same = leaf.suffix_len() == rest.len() && w.equals(leaf.suffix_at(), rest);
+                    return same.then_some(leaf);
+                }
+                Target::Null | Target::Unknown => return None,
+            }
+        }
+    }
+
+    /// The leaf with the greatest key that is at most `key`, and its pointer.
+    #[inline]
+    pub(crate) fn floor(self, key: &[u8]) -> Option<(u16, Leaf)> {
+        let w = self.w;
+        let mut ptr = self.root();
+        let mut rest = key;
+        // Everything under `best` is below the key; the answer is its greatest unless a better one turns up.
+        let mut best = 0;
+        loop {
+            match decode(ptr) {
+                Target::Node(offset) => {
+                    let node = Node::at(w, offset);
+                    let len = node.prefix_len();
+                    if len != 0 && !w.starts(node.prefix_at(), len, rest) {
+                        let same = w.common_prefix(node.prefix_at(), len, rest);
+                        let all_below = same < rest.len() && w.u8_at(node.prefix_at() + same) < rest[same];
+                        return self.greatest(if all_below { ptr } else { best });
+                    }
+                    rest = &rest[len..];
+                    if node.has_terminal() {
+                        best = w.u16_at(node.terminal_slot());
+                    }
+                    let Some((&byte, below)) = rest.split_first() else { return self.greatest(best) };
+                    let (child, lower) = node.find_and_below(w, byte);
+                    if lower != 0 {
+                        best = lower;
+                    }
+                    if child == 0 {
+                        return self.greatest(best);
+                    }
+                    (ptr, rest) = (child, below);
+                }
+                Target::Leaf(offset) => {
+                    let leaf = Leaf::at(w, offset);
+                    let len = leaf.suffix_len();
+                    let same = w.common_prefix(leaf.suffix_at(), len, rest);
+                    let at_most =
+                        same == len || (same < rest.len() && w.u8_at(leaf.suffix_at() + same) < rest[same]);
+                    return if at_most { Some((ptr, leaf)) } else { self.greatest(best) };
+                }
+                Target::Null | Target::Unknown => return self.greatest(best),
+            }
+        }
+    }
+
+    /// The leaf with the greatest key under `ptr`.
+    fn greatest(self, mut ptr: u16) -> Option<(u16, Leaf)> {
+        for _ in 0..=KEY_BYTES_MAX {
+            match decode(ptr) {
+                Target::Node(offset) => {
+                    let node = Node::at(self.w, offset);
+                    ptr = match node.last_below(self.w, 256) {
+                        Some((_, last)) => last,
+                        None if node.has_terminal() => self.w.u16_at(node.terminal_slot()),
+                        None => return None,
+                    };
+                }
+                Target::Leaf(offset) => return Some((ptr, Leaf::at(self.w, offset))),
+                Target::Null | Target::Unknown => return None,
+            }
+        }
+        None
+    }
+
+    /// Calls `found` for every entry whose key is a prefix of `key`, shortest first.
+    pub(crate) fn prefixes_of(self, key: &[u8], mut found: impl FnMut(usize, Leaf)) {
+        let w = self.w;
+        let mut ptr = self.root();
+        let mut rest = key;
+        loop {
+            match decode(ptr) {
+                Target::Node(offset) => {
+                    let node = Node::at(w, offset);
+                    let len = node.prefix_len();
+                    if len > rest.len() || !w.equals(node.prefix_at(), &rest[..len]) {
+                        return;
+                    }
+                    rest = &rest[len..];
+                    if node.has_terminal()
+                        && let Target::Leaf(at) = decode(w.u16_at(node.terminal_slot()))
+                    {
+                        found(key.len() - rest.len(), Leaf::at(w, at));
+                    }
+                    let Some((&byte, below)) = rest.split_first() else { return };
+                    let Found::At(slot) = node.find(w, byte) else { return };
+                    (ptr, rest) = (w.u16_at(slot), below);
+                }
+                Target::Leaf(offset) => {
+                    let leaf = Leaf::at(w, offset);
+                    let len = leaf.suffix_len();
+                    if len <= rest.len() && w.equals(leaf.suffix_at(), &rest[..len]) {
+                        found(key.len() - rest.len() + len, leaf);
+                    }
+                    return;
+                }
+                Target::Null | Target::Unknown => return,
+            }
+        }
+    }
+}

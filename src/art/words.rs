@@ -1,0 +1,301 @@
+//! Byte-level access to a blob's memory through relaxed atomic words.
+//!
+//! Every offset is masked into the slot, so no read or write leaves it whatever the bytes say: a reader that raced
+//! with a writer sees nonsense, never a fault, and its validation fails. A byte `i` of the blob is bits
+//! `8 * (i % 8)` of word `i / 8`, on any host; that is also its place in the little-endian image on disk.
+
+use crate::limits::{BLOB_BYTES, BLOB_WORDS};
+use crate::sync::{AtomicU64, Ordering, SlotWords};
+
+const MASK: usize = BLOB_WORDS - 1;
+const _: () = assert!(BLOB_WORDS.is_power_of_two());
+
+/// A view of one slot. Reading needs a latch or a later validation; writing needs the exclusive latch.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a>(&'a SlotWords);
+
+impl<'a> Words<'a> {
+    #[inline]
+    pub(crate) fn new(slot: &'a SlotWords) -> Self {
+        Self(slot)
+    }
+
+    #[inline(always)]
+    fn word(self, index: usize) -> u64 {
+        self.0[index & MASK].load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn set_word(self, index: usize, value: u64) {
+        self.0[index & MASK].store(value, Ordering::Relaxed);
+    }
+
+    /// Asks the processor to fetch the cache line at `offset`.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, offset: usize) {
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse"))]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let line = &raw const self.0[(offset >> 3) & MASK];
+            // SAFETY: the pointer is to a live word of the slot, and a prefetch reads nothing that the program sees.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast::<i8>()) };
+        }
+        let _ = offset;
+    }
+
+    #[inline(always)]
+    pub(crate) fn u8_at(self, offset: usize) -> u8 {
+        (self.word(offset >> 3) >> ((offset & 7) * 8)) as u8
+    }
+
+    /// Reads 16 bits; `offset` is even.
+    #[inline(always)]
+    pub(crate) fn u16_at(self, offset: usize) -> u16 {
+        (self.word(offset >> 3) >> ((offset & 6) * 8)) as u16
+    }
+
+    /// Reads 32 bits; `offset` is a multiple of four.
+    #[inline(always)]
+    pub(crate) fn u32_at(self, offset: usize) -> u32 {
+        (self.word(offset >> 3) >> ((offset & 4) * 8)) as u32
+    }
+
+    /// Reads 64 bits at any offset.
+    #[inline(always)]
+    pub(crate) fn u64_at(self, offset: usize) -> u64 {
+        let (index, shift) = (offset >> 3, (offset & 7) * 8);
+        // Two shifts, so that none is by 64 where the offset is aligned.
+        self.word(index) >> shift | self.word(index + 1) << 1 << (63 - shift)
+    }
+
+    pub(crate) fn set_u8(self, offset: usize, value: u8) {
+        let (index, shift) = (offset >> 3, (offset & 7) * 8);
+        self.set_word(index, self.word(index) & !(0xFF << shift) | u64::from(value) << shift);
+    }
+
+    /// Writes 16 bits; `offset` is even.
+    #[inline]
+    pub(crate) fn set_u16(self, offset: usize, value: u16) {
+        let (index, shift) = (offset >> 3, (offset & 6) * 8);
+        self.set_word(index, self.word(index) & !(0xFFFF << shift) | u64::from(value) << shift);
+    }
+
+    /// Writes 32 bits; `offset` is a multiple of four.
+    #[inline]
+    pub(crate) fn set_u32(self, offset: usize, value: u32) {
+        let (index, shift) = (offset >> 3, (offset & 4) * 8);
+        self.set_word(index, self.word(index) & !(0xFFFF_FFFF << shift) | u64::from(value) << shift);
+    }
+
+    /// Writes 64 bits; `offset` is a multiple of four.
+    #[inline]
+    pub(crate) fn set_u64(self, offset: usize, value: u64) {
+        self.set_u32(offset, value as u32);
+        self.set_u32(offset + 4, (value >> 32) as u32);
+    }
+
+    /// Reads up to eight bytes, the rest zero.
+    #[inline(always)]
+    fn tail(self, offset: usize, bytes: usize) -> u64 {
+        debug_assert!(bytes > 0 && bytes < 8);
+        self.u64_at(offset) & (u64::MAX >> (64 - 8 * bytes))
+    }
+
+    /// How many leading bytes of the `len` bytes at `offset` equal those of `key`.
+    #[inline]
+    pub(crate) fn common_prefix(self, offset: usize, len: usize, key: &[u8]) -> usize {
+        let most = len.min(key.len());
+        let mut done = 0;
+        while done + 8 <= most {
+            let ours = self.u64_at(offset + done);
+            let theirs = load_u64(&key[done..]);
+            if ours != theirs {
+                return done + ((ours ^ theirs).trailing_zeros() / 8) as usize;
+            }
+            done += 8;
+        }
+        if done < most {
+            let ours = self.tail(offset + done, most - done);
+            let theirs = load_tail(&key[done..most]);
+            if ours != theirs {
+                return done + ((ours ^ theirs).trailing_zeros() / 8) as usize;
+            }
+        }
+        most
+    }
+
+    /// Whether `key` starts with the `len` bytes at `offset`. One comparison without a loop where `len` is at most eight,
+    /// as nearly all prefixes and many suffixes are.
+    #[inline(always)]
+    pub(crate) fn starts(self, offset: usize, len: usize, key: &[u8]) -> bool {
+        if len > key.len() {
+            return false;
+        }
+        if len > 8 {
+            return self.common_prefix(offset, len, key) == len;
+        }
+        let theirs = if key.len() >= 8 { load_u64(key) } else { load_tail(key) };
+        let differing = self.u64_at(offset) ^ theirs;
+        len == 0 || differing << (64 - 8 * len) == 0
+    }
+
+    /// Whether the bytes at `offset` are exactly `bytes`.
+    #[inline(always)]
+    pub(crate) fn equals(self, offset: usize, bytes: &[u8]) -> bool {
+        self.starts(offset, bytes.len(), bytes)
+    }
+
+    /// Appends the `len` bytes at `offset` to `out`.
+    #[inline]
+    pub(crate) fn append_to(self, offset: usize, len: usize, out: &mut Vec<u8>) {
+        let len = len.min(BLOB_BYTES);
+        let start = out.len();
+        // Whole words, then cut: a word more is cheaper than a branch less.
+        out.resize(start + len.next_multiple_of(8), 0);
+        let (chunks, _) = out[start..].as_chunks_mut::<8>();
+        for (i, chunk) in chunks.iter_mut().enumerate() {
+            *chunk = self.u64_at(offset + 8 * i).to_le_bytes();
+        }
+        out.truncate(start + len);
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub(crate) fn write(self, offset: usize, bytes: &[u8]) {
+        let mut at = offset;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (index, lane) = (at >> 3, at & 7);
+            let n = rest.len().min(8 - lane);
+            if n == 8 {
+                self.set_word(index, load_u64(rest));
+            } else {
+                let mask = (u64::MAX >> (64 - 8 * n)) << (8 * lane);
+                let value = load_tail(&rest[..n]) << (8 * lane);
+                self.set_word(index, self.word(index) & !mask | value);
+            }
+            at += n;
+            rest = &rest[n..];
+        }
+    }
+
+    /// Moves `len` bytes from `source` down to `target` (`target <= source`), any alignment.
+    pub(crate) fn move_down(self, target: usize, source: usize, len: usize) {
+        debug_assert!(target <= source);
+        let mut done = 0;
+        while done + 8 <= len {
+            let value = self.u64_at(source + done);
+            self.write(target + done, &value.to_le_bytes());
+            done += 8;
+        }
+        if done < len {
+            let value = self.tail(source + done, len - done);
+            self.write(target + done, &value.to_le_bytes()[..len - done]);
+        }
+    }
+
+    /// Appends the image of the first `bytes` bytes to `out`.
+    pub(crate) fn image(self, bytes: usize, out: &mut Vec<u8>) {
+        self.append_to(0, bytes, out);
+    }
+
+    /// Copies the first `bytes` bytes of `from`.
+    pub(crate) fn copy_whole(self, from: Words<'_>, bytes: usize) {
+        for index in 0..bytes.min(BLOB_BYTES).div_ceil(8) {
+            self.set_word(index, from.word(index));
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn load_u64(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+}
+
+#[inline(always)]
+fn load_tail(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if n >= 4 {
+        let low = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let high = u32::from_le_bytes([bytes[n - 4], bytes[n - 3], bytes[n - 2], bytes[n - 1]]);
+        u64::from(low) | u64::from(high) << (8 * (n - 4))
+    } else {
+        let mut value = 0;
+        for (i, &byte) in bytes.iter().enumerate() {
+            value |= u64::from(byte) << (8 * i);
+        }
+        value
+    }
+}
+
+/// Private memory of a slot's size, for building a blob aside.
+pub(crate) struct Scratch(Box<SlotWords>);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        let words: Box<[AtomicU64]> = (0..BLOB_WORDS).map(|_| AtomicU64::new(0)).collect();
+        Self(words.try_into().expect("BLOB_WORDS words were collected"))
+    }
+
+    pub(crate) fn words(&self) -> Words<'_> {
+        Words(&self.0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slot(&self) -> &SlotWords {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_written_at_any_alignment_read_back_and_leave_neighbours_alone() {
+        for offset in 0..24 {
+            for len in 0..40 {
+                let scratch = Scratch::new();
+                let words = scratch.words();
+                words.write(0, &[0xEE; 80]);
+                let bytes: Vec<u8> = (0..len as u8).map(|b| b.wrapping_mul(37)).collect();
+                words.write(offset, &bytes);
+                let mut out = Vec::new();
+                words.append_to(0, 80, &mut out);
+                let mut expected = vec![0xEE; 80];
+                expected[offset..offset + len].copy_from_slice(&bytes);
+                assert_eq!(out, expected, "offset {offset} len {len}");
+                assert!(words.equals(offset, &bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn common_prefix_counts_equal_bytes() {
+        let scratch = Scratch::new();
+        let words = scratch.words();
+        let text = b"usr/share/doc/libfoo/changelog.gz";
+        words.write(13, text);
+        for cut in 0..text.len() {
+            let mut other = text.to_vec();
+            other[cut] ^= 0x80;
+            assert_eq!(words.common_prefix(13, text.len(), &other), cut);
+            assert_eq!(words.common_prefix(13, text.len(), &text[..cut]), cut);
+            for len in 0..=text.len() {
+                assert_eq!(words.starts(13, len, &other), len <= cut, "{len} of {cut}");
+                assert_eq!(words.starts(13, len, &text[..cut]), len <= cut, "{len} of {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_move_down_over_themselves() {
+        for shift in 0..20 {
+            let scratch = Scratch::new();
+            let words = scratch.words();
+            let bytes: Vec<u8> = (0..100).collect();
+            words.write(40, &bytes);
+            words.move_down(40 - shift, 40, 100);
+            assert!(words.equals(40 - shift, &bytes), "shift {shift}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Taking blobs out of memory: a second-chance clock over the slots in memory.
+//!
+//! The hand marks a slot; a reader that meets the mark clears it; a slot still marked when the hand is back
+//! is a victim. A clean victim is dropped under its exclusive latch, taken only if nobody holds it. A dirty
+//! one is *leaving* while its image is written: readers go on, and anyone who wants to latch it is told that
+//! it is not in memory, so that nobody waits for I/O inside the gate; then it is dropped, unless it was read
+//! meanwhile.
+//!
+//! Invariant: nobody but the evictor changes a leaving slot or its entry's dirty epoch, and slots are leaving
+//! only under the disk turn; so the image written is that of the slot when it is dropped, and the cut never
+//! meets a leaving slot.
+
+use super::latch::Latch;
+use super::pool::Buffer;
+use crate::error::Result;
+use crate::limits::BLOCK_BYTES;
+use crate::store::{BlobId, Origin};
+use crate::sync::Ordering;
+
+/// Most dirty victims in one write.
+const BATCH_BLOBS: usize = 16;
+
+/// The slots in memory, in no order, and the clock's hand.
+#[derive(Default)]
+pub(super) struct Ring {
+    ids: Vec<BlobId>,
+    hand: usize,
+}
+
+impl Ring {
+    pub(super) fn push(&mut self, id: BlobId) {
+        self.ids.push(id);
+    }
+
+    /// The slot under the hand.
+    fn current(&mut self) -> Option<BlobId> {
+        if self.hand >= self.ids.len() {
+            self.hand = 0;
+        }
+        self.ids.get(self.hand).copied()
+    }
+}
+
+/// What the hand found.
+enum Found {
+    /// Nothing to take.
+    Kept,
+    /// A clean victim, dropped.
+    Dropped,
+    /// A dirty victim of so many bytes.
+    Dirty(BlobId, u64),
+}
+
+/// A dirty victim and its image.
+struct Outgoing {
+    id: BlobId,
+    image: Vec<u8>,
+    for_cut: bool,
+}
+
+impl Buffer {
+    /// Waits until `bytes` more fit into the budget, evicting if they do not. Gives up when all is in use by
+    /// others.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<()> {
+        if self.used_bytes() + bytes <= self.budget_bytes {
+            return Ok(());
+        }
+        let _turn = self.evicting.lock();
+        if self.used_bytes() + bytes <= self.budget_bytes {
+            return Ok(());
+        }
+        self.evict_to((self.budget_bytes / 16 * 15).saturating_sub(bytes))
+    }
+
+    /// Takes victims until `target` bytes are in use, or the hand has been around twice; then writes copies
+    /// for the cut.
+    fn evict_to(&self, target: u64) -> Result<()> {
+        let steps = 2 * self.ring.lock().ids.len();
+        let (mut dirty, mut dirty_bytes) = (Vec::with_capacity(BATCH_BLOBS), 0);
+        for _ in 0..steps {
+            if self.used_bytes() <= target + dirty_bytes {
+                break;
+            }
+            if let Found::Dirty(id, bytes) = self.step() {
+                dirty.push(id);
+                dirty_bytes += bytes;
+            }
+            if dirty.len() == BATCH_BLOBS {
+                self.evict_dirty(&dirty)?;
+                dirty.clear();
+                dirty_bytes = 0;
+            }
+        }
+        self.evict_dirty(&dirty)?;
+        while self.used_bytes() > self.budget_bytes && self.write_shadows_now()? {}
+        Ok(())
+    }
+
+    /// Moves the hand over one slot.
+    fn step(&self) -> Found {
+        let mut ring = self.ring.lock();
+        let Some(id) = ring.current() else { return Found::Kept };
+        let Some(latch) = self.latch(id) else { return Found::Kept };
+        if !latch.place().is_resident() {
+            // Whoever brings the slot back does so before it takes the ring, and then finds that it has to
+            // push it.
+            let hand = ring.hand;
+            ring.ids.swap_remove(hand);
+            self.ledger.update(id, |entry| entry.with_ring(false));
+            return Found::Kept;
+        }
+        ring.hand += 1;
+        drop(ring);
+        if !latch.pass() {
+            return Found::Kept;
+        }
+        let entry = self.ledger.get(id);
+        if entry.dirty_epoch() != 0 {
+            return Found::Dirty(id, (entry.pages() * BLOCK_BYTES) as u64);
+        }
+        self.drop_clean(id, latch)
+    }
+
+    fn drop_clean(&self, id: BlobId, latch: Latch<'_>) -> Found {
+        if !latch.lock_marked() {
+            return Found::Kept;
+        }
+        let entry = self.ledger.get(id);
+        if entry.is_writing() || entry.dirty_epoch() != 0 {
+            latch.unlock(false);
+            return Found::Kept;
+        }
+        self.drop_locked(id, latch);
+        Found::Dropped
+    }
+
+    /// Drops a clean slot whose exclusive latch the caller has.
+    fn drop_locked(&self, id: BlobId, latch: Latch<'_>) {
+        self.arena.detach(id);
+        self.ledger.update(id, |entry| entry.with_pages(0));
+        latch.evict();
+        self.counts.resident.fetch_sub(1, Ordering::Relaxed);
+        self.counts.evictions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes and drops dirty victims.
+    fn evict_dirty(&self, ids: &[BlobId]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let _disk = self.disk.lock();
+        let batch: Vec<Outgoing> = ids.iter().filter_map(|id| self.pack_victim(*id)).collect();
+        let for_cut: Vec<_> = batch
+            .iter()
+            .filter(|out| out.for_cut)
+            .map(|out| (out.id, &out.image[..], Origin::Live))
+            .collect();
+        let current: Vec<_> =
+            batch.iter().filter(|out| !out.for_cut).map(|out| (out.id, &out.image[..])).collect();
+        let cut_written = if for_cut.is_empty() { Ok(()) } else { self.store.write_cut(&for_cut) };
+        let current_written = if current.is_empty() { Ok(()) } else { self.store.write_current(&current) };
+        for out in batch {
+            let written = if out.for_cut { cut_written.is_ok() } else { current_written.is_ok() };
+            self.settle_victim(out, written);
+        }
+        cut_written.and(current_written)
+    }
+
+    /// Makes a victim leave and packs its image, if it still is a victim.
+    fn pack_victim(&self, id: BlobId) -> Option<Outgoing> {
+        let latch = self.latch(id)?;
+        if !latch.leave() {
+            return None;
+        }
+        let entry = self.ledger.get(id);
+        if entry.dirty_epoch() == 0 {
+            latch.stay();
+            return None;
+        }
+        let image = self.pack(id, self.arena.words(id));
+        Some(Outgoing { id, image, for_cut: self.is_pending(entry) })
+    }
+
+    fn settle_victim(&self, out: Outgoing, written: bool) {
+        let Some(latch) = self.latch(out.id) else { return };
+        if !written {
+            return latch.stay();
+        }
+        if !out.for_cut {
+            self.hand_over(out.id, out.image);
+        }
+        self.ledger.update(out.id, |entry| entry.with_dirty(0));
+        if latch.lock_leaving() {
+            self.drop_locked(out.id, latch);
+        } else {
+            latch.stay();
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The buffer manager: which blobs are in memory, who may read and write them, and how their images reach the
+//! store.
+//!
+//! The tree layer reads and changes blobs through [`Optimistic`], [`Shared`] and [`Exclusive`] guards; the
+//! checkpointer drives cuts (`cut.rs`); the [`Gate`] belongs to the whole database and stands here because it
+//! is made of the same stuff as latches. Nobody else calls in.
+//!
+//! Order of waiting, outermost first; whoever holds one may wait only for a later one: gate, latches from the
+//! root of the tree downwards, the ring, the cut's state. The evicting turn and the disk turn are taken with
+//! no latch held and outside the gate, in this order, and whoever holds them waits for no exclusive latch
+//! whose holder could wait for them: holders of latches never take a turn, and never do I/O.
+
+mod arena;
+mod cut;
+mod evict;
+mod gate;
+mod guard;
+mod images;
+mod latch;
+mod ledger;
+mod load;
+mod pool;
+mod reserve;
+mod slab;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use gate::Gate;
+pub(crate) use guard::{Exclusive, Optimistic, Shared};
+pub(crate) use pool::{Buffer, BufferStats};
+pub(crate) use reserve::Reservation;
+
+use crate::store::BlobId;
+use crate::sync::SlotWords;
+
+/// Why a guard was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The blob is not in memory: leave the gate, drop all guards, call [`Buffer::load`], start again.
+    Miss(BlobId),
+    /// A race was lost: drop all guards and start again.
+    Restart,
+}
+
+/// What the buffer manager has to know about the inside of a blob.
+pub(crate) trait ImageFormat: Send + Sync {
+    /// Whether the image just read (the first `bytes` bytes of `words`; zeros follow) is sound; the text says
+    /// why not.
+    fn check(&self, id: BlobId, words: &SlotWords, bytes: usize) -> Result<(), String>;
+    /// Appends the image for the store, compacted, to the empty `out`: 1 to 65,536 bytes. The slot does not
+    /// change meanwhile.
+    fn pack(&self, id: BlobId, words: &SlotWords, out: &mut Vec<u8>);
+    /// Appends an image for the store as the blob stands, not compacted: made under an exclusive latch, so quickly.
+    fn copy(&self, words: &SlotWords, out: &mut Vec<u8>);
+    /// High-water mark: no byte of the slot at or past it is in use.
+    fn used_bytes(&self, words: &SlotWords) -> usize;
+}

@@ -1,0 +1,196 @@
+//! Commits of several changes at once, on any keys of any trees: all or nothing, for readers and across crashes.
+//!
+//! Every leaf blob that the plan reads or changes is latched before the first change and released after the record is in
+//! the journal and all is applied. The latches of leaf blobs are tried, not waited for; after a few failures the gate is closed instead, so
+//! that no other writer is in the way. Room is made before, by cutting blobs at keys of the plan where need be, so that no
+//! structure changes inside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::latched::{Held, Lack, Latched, check_expectation, effects, lacking};
+use super::plan::{Change, Plan, Span};
+use super::{Engine, TreeState};
+use crate::error::{Error, Result};
+use crate::journal::{Durability, Journal, Kind, Reservation};
+use crate::tree::{Stop, Tries};
+
+/// After so many lost races the gate is closed.
+const SHARED_TRIES: u32 = 6;
+
+/// What one try came to.
+enum Step {
+    Done {
+        sequence: u64,
+        merge: Vec<(Arc<TreeState>, Vec<u8>)>,
+    },
+    /// What all leaf blobs without the room need.
+    Room(Vec<Lack>),
+}
+
+impl Engine {
+    /// Commits a plan; returns its sequence. A plan without changes only checks its expectations, and returns the last
+    /// sequence.
+    pub(crate) fn commit(&self, plan: &Plan, durability: Option<Durability>) -> Result<u64> {
+        let durability = durability.unwrap_or(self.settings.durability);
+        let journal = self.journal()?;
+        self.check_open()?;
+        plan.changes.iter().try_for_each(Change::check)?;
+        let trees = plan.trees();
+        let spans = plan.spans();
+        let (payload, kind) = plan.payload();
+        self.admit(journal, plan.frees())?;
+        let mut reservation = match plan.changes.is_empty() {
+            true => None,
+            false => Some(self.reserve_journal(journal, payload.len(), plan.frees())?),
+        };
+        let mut tries = Tries::default();
+        let mut first = true;
+        loop {
+            self.buffer.reserve(0)?;
+            let outcome = if tries.restarts() < SHARED_TRIES {
+                let _entry = self.gate.enter();
+                self.try_plan(plan, &trees, &spans, journal, &mut reservation, &payload, kind)
+            } else {
+                let _closed = self.gate.close();
+                self.try_plan(plan, &trees, &spans, journal, &mut reservation, &payload, kind)
+            };
+            match outcome {
+                Ok(Ok(Step::Done { sequence, merge })) => {
+                    if !plan.changes.is_empty() {
+                        self.make_durable(sequence, durability)?;
+                    }
+                    for (tree, key) in merge {
+                        self.tidy(&tree, &key);
+                    }
+                    return Ok(sequence);
+                }
+                Ok(Ok(Step::Room(lacks))) => {
+                    for Lack { tree, key, need } in lacks {
+                        let limb = self.limb(&trees[&tree]);
+                        match need {
+                            Some(need) => limb.make_room(&self.gate, &key, need, first)?,
+                            None => limb.cut_at(&self.gate, &key)?,
+                        }
+                    }
+                    first = false;
+                }
+                Ok(Err(error)) => return Err(error),
+                Err((tree, stop)) => self.settle(&trees[&tree], stop, &mut tries)?,
+            }
+        }
+    }
+
+    /// One try. The outer error: start again; the inner one is the plan's.
+    #[expect(clippy::too_many_arguments, reason = "the plan and what was made of it once")]
+    fn try_plan<'e>(
+        &'e self,
+        plan: &Plan,
+        trees: &'e BTreeMap<u32, Arc<TreeState>>,
+        spans: &[Span],
+        journal: &Journal,
+        reservation: &mut Option<Reservation<'_>>,
+        payload: &[u8],
+        kind: Kind,
+    ) -> Result<Result<Step>, (u32, Stop)> {
+        let alive = || trees.values().try_for_each(|tree| tree.check_alive());
+        if let Err(error) = self.check_open().and_then(|()| alive()) {
+            return Ok(Err(error));
+        }
+        let mut latched = match self.latch_all(trees, spans)? {
+            Ok(latched) => latched,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(self.apply_plan(plan, &mut latched, trees, journal, reservation, payload, kind))
+    }
+
+    /// Latches the leaf blobs of all spans, in order.
+    fn latch_all<'e>(
+        &'e self,
+        trees: &'e BTreeMap<u32, Arc<TreeState>>,
+        spans: &[Span],
+    ) -> Result<Result<Latched<'e>>, (u32, Stop)> {
+        let mut latched = Latched(Vec::with_capacity(spans.len().min(64)));
+        for span in spans {
+            let mut from = span.start.clone();
+            loop {
+                let at = match latched.position(span.tree, &from) {
+                    Some(at) => at,
+                    None => {
+                        if latched.0.len() >= self.batch_blobs_max() {
+                            return Ok(Err(self.batch_too_wide()));
+                        }
+                        let limb = self.limb(&trees[&span.tree]);
+                        let (leaf, fences) =
+                            limb.lock_leaf_fenced(&from).map_err(|stop| (span.tree, stop))?;
+                        latched.0.push(Held { tree: span.tree, fences, leaf });
+                        latched.0.len() - 1
+                    }
+                };
+                let held = &latched.0[at];
+                if span.open && held.leaf.has_prefix(&span.start) {
+                    // Decided already; the apply step finds the same.
+                    break;
+                }
+                match &held.fences.high {
+                    Some(high) if span.open && span.end.as_ref().is_none_or(|end| high < end) => {
+                        from = high.clone();
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(Ok(latched))
+    }
+
+    fn batch_too_wide(&self) -> Error {
+        Error::invalid(format_args!(
+            "the batch touches more than {} blobs, a quarter of the cache of {} bytes",
+            self.batch_blobs_max(),
+            self.settings.cache_bytes
+        ))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the plan and what was made of it once")]
+    fn apply_plan(
+        &self,
+        plan: &Plan,
+        latched: &mut Latched<'_>,
+        trees: &BTreeMap<u32, Arc<TreeState>>,
+        journal: &Journal,
+        reservation: &mut Option<Reservation<'_>>,
+        payload: &[u8],
+        kind: Kind,
+    ) -> Result<Step> {
+        for expectation in &plan.expectations {
+            check_expectation(expectation, latched)?;
+        }
+        let effects = effects(plan, latched)?;
+        let lacks = lacking(&effects, latched, journal.last_sequence());
+        let cuts = lacks.iter().filter(|lack| lack.need.is_none()).count();
+        if latched.0.len() + cuts > self.batch_blobs_max() {
+            return Err(self.batch_too_wide());
+        }
+        if !lacks.is_empty() {
+            return Ok(Step::Room(lacks));
+        }
+        let Some(reservation) = reservation.take() else {
+            return Ok(Step::Done { sequence: journal.last_sequence(), merge: Vec::new() });
+        };
+        let sequence = journal.append(reservation, kind, payload).sequence;
+        let mut merge = Vec::new();
+        for ((tree, key), value) in &effects {
+            let leaf = latched.leaf(*tree, key).map_err(|error| journal.poison(error))?;
+            match value {
+                Some(value) => leaf.put(key, sequence, value).map_err(|error| journal.poison(error))?,
+                None => {
+                    leaf.remove(key);
+                    if leaf.wants_merge() {
+                        merge.push((Arc::clone(&trees[tree]), key.to_vec()));
+                    }
+                }
+            }
+        }
+        Ok(Step::Done { sequence, merge })
+    }
+}

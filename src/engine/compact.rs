@@ -1,0 +1,68 @@
+//! Compaction: garbage out of the blobs, sparse blobs merged, blobs at the end of the data file moved forward, the file cut.
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::store::BlobId;
+
+/// Most rounds of moving; each needs a checkpoint to free what it moved away from.
+const ROUNDS_MAX: usize = 6;
+/// The file is short enough when it is longer than its contents by no more than one part in so many.
+const SLACK: u64 = 50;
+
+impl Engine {
+    /// Makes memory and data file as small as the contents allow. Other threads may go on.
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.check_open()?;
+        self.journal()?;
+        self.reclaim()?;
+        for tree in self.trees() {
+            match self.limb(&tree).compact(&self.gate) {
+                Err(_) if tree.check_alive().is_err() => {}
+                outcome => outcome?,
+            }
+        }
+        let mut turn = self.turn.lock();
+        self.check_open()?;
+        self.store.set_lowest_first(true);
+        let outcome = self.shrink_file(&mut turn);
+        self.store.set_lowest_first(false);
+        outcome
+    }
+
+    fn shrink_file(&self, turn: &mut super::Turn) -> Result<()> {
+        self.checkpoint_in_turn(turn, false)?;
+        for _ in 0..ROUNDS_MAX {
+            let stats = self.store.stats();
+            let used = stats.file_units - stats.free_units - stats.dead_units;
+            // What does not fit a gap goes to the end once more and finds the space that this round frees in the next.
+            if stats.file_units <= used + used / SLACK {
+                return Ok(());
+            }
+            let bound = u32::try_from(used).map_err(|_| Error::invalid("the data file is too long"))?;
+            for id in self.store.blobs_above(bound) {
+                self.rewrite(id)?;
+            }
+            self.checkpoint_in_turn(turn, false)?;
+        }
+        Ok(())
+    }
+
+    /// Marks a blob dirty, so that the next checkpoint writes it elsewhere.
+    fn rewrite(&self, id: BlobId) -> Result<()> {
+        loop {
+            self.buffer.reserve(0)?;
+            let tried = {
+                let _entry = self.gate.enter();
+                self.buffer.lock(id).map(|mut guard| {
+                    guard.modify();
+                })
+            };
+            match tried {
+                Ok(()) => return Ok(()),
+                Err(crate::buffer::Fault::Miss(id)) => self.buffer.load(id)?,
+                // Freed meanwhile: there is nothing to move.
+                Err(crate::buffer::Fault::Restart) => return Ok(()),
+            }
+        }
+    }
+}

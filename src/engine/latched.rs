@@ -1,0 +1,182 @@
+//! The leaf blobs of a plan under their latches: whether its expectations hold, what it comes to, and whether that fits.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::plan::{Change, Expectation, Plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::tree::{Fences, LockedLeaf, successor};
+
+/// A key and the length of the value that it gets; None is a delete.
+type KeyChange<'p> = (&'p [u8], Option<usize>);
+
+/// What a plan puts into one leaf blob at the most; what is more is spread over several. It fits beside one record of the
+/// largest size: a blob with only that cannot be cut.
+const PIECE_MAX: usize = BLOB_BYTES * 3 / 4;
+const _: () = assert!(PIECE_MAX + 64 + 12 + KEY_BYTES_MAX + VALUE_BYTES_MAX <= BLOB_BYTES);
+
+/// A leaf blob of a plan, latched, with the fences of its range.
+pub(super) struct Held<'e> {
+    pub(super) tree: u32,
+    pub(super) fences: Fences,
+    pub(super) leaf: LockedLeaf<'e>,
+}
+
+/// The leaf blobs of a plan, latched, in order of tree and range.
+pub(super) struct Latched<'e>(pub(super) Vec<Held<'e>>);
+
+/// What becomes of each key once all is decided; None is a delete.
+pub(super) type Effects<'p> = BTreeMap<(u32, &'p [u8]), Option<Cow<'p, [u8]>>>;
+
+/// The leaf blob that holds a key needs so much room, or is to be cut at the key (None).
+pub(super) struct Lack {
+    pub(super) tree: u32,
+    pub(super) key: Vec<u8>,
+    pub(super) need: Option<usize>,
+}
+
+impl<'e> Latched<'e> {
+    pub(super) fn position(&self, tree: u32, key: &[u8]) -> Option<usize> {
+        let is_before = |held: &Held<'_>| {
+            held.tree < tree
+                || (held.tree == tree && held.fences.high.as_deref().is_some_and(|high| high <= key))
+        };
+        let at = self.0.partition_point(is_before);
+        self.0.get(at).filter(|held| held.tree == tree && held.fences.hold(key)).map(|_| at)
+    }
+
+    pub(super) fn leaf(&mut self, tree: u32, key: &[u8]) -> Result<&mut LockedLeaf<'e>> {
+        match self.position(tree, key) {
+            Some(at) => Ok(&mut self.0[at].leaf),
+            None => Err(Error::invalid("a plan touches a key that it did not name")),
+        }
+    }
+}
+
+/// Conflict if it does not hold.
+pub(super) fn check_expectation(expectation: &Expectation, latched: &mut Latched<'_>) -> Result<()> {
+    match expectation {
+        Expectation::Version { tree, key, version } => {
+            let there = latched.leaf(tree.id, key)?.version(key);
+            if there != Some(*version) {
+                let what = match there {
+                    Some(there) => format!("key {:?} has version {there}, not {version}", show(key)),
+                    None => format!("key {:?} is not there; version {version} was expected", show(key)),
+                };
+                return Err(Error::new(ErrorKind::Conflict, what));
+            }
+        }
+        Expectation::Absent { tree, key } => {
+            if let Some(there) = latched.leaf(tree.id, key)?.version(key) {
+                let what = format_args!("key {:?} is there, with version {there}", show(key));
+                return Err(Error::new(ErrorKind::Conflict, what));
+            }
+        }
+        Expectation::PrefixEmpty { tree, prefix } => {
+            let end = successor(prefix);
+            let meets = |held: &Held<'_>| held.tree == tree.id && held.fences.meet(prefix, end.as_deref());
+            if latched.0.iter().any(|held| meets(held) && held.leaf.has_prefix(prefix)) {
+                let what = format_args!("some key starts with {:?}", show(prefix));
+                return Err(Error::new(ErrorKind::Conflict, what));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the changes come to, each seeing those before it.
+pub(super) fn effects<'p>(plan: &'p Plan, latched: &mut Latched<'_>) -> Result<Effects<'p>> {
+    let mut effects = Effects::new();
+    for change in &plan.changes {
+        match change {
+            Change::Put { tree, key, value } => {
+                effects.insert((tree.id, key), Some(Cow::Borrowed(value.as_slice())));
+            }
+            Change::Delete { tree, key } => {
+                effects.insert((tree.id, key), None);
+            }
+            Change::Rename { tree, src, dst, replace } => {
+                let value = rename_value(tree.id, src, dst, *replace, &effects, latched)?;
+                effects.insert((tree.id, src), None);
+                effects.insert((tree.id, dst), Some(value));
+            }
+        }
+    }
+    Ok(effects)
+}
+
+/// The value that a rename moves; NotFound or Exists if it may not.
+fn rename_value<'p>(
+    tree: u32,
+    src: &[u8],
+    dst: &[u8],
+    replace: bool,
+    effects: &Effects<'p>,
+    latched: &mut Latched<'_>,
+) -> Result<Cow<'p, [u8]>> {
+    let mut now = |key: &[u8]| -> Result<Option<Cow<'p, [u8]>>> {
+        match effects.get(&(tree, key)) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(latched.leaf(tree, key)?.read(key).map(|(_, value)| Cow::Owned(value))),
+        }
+    };
+    let Some(value) = now(src)? else {
+        let what = format_args!("rename: key {:?} is not there", show(src));
+        return Err(Error::new(ErrorKind::NotFound, what));
+    };
+    if !replace && now(dst)?.is_some() {
+        let what = format_args!("rename: key {:?} exists", show(dst));
+        return Err(Error::new(ErrorKind::Exists, what));
+    }
+    Ok(value)
+}
+
+/// A key for a message.
+fn show(key: &[u8]) -> String {
+    key[..key.len().min(128)].escape_ascii().to_string()
+}
+
+/// The leaf blobs without the room for what is put into them. One that is to take more than a piece is cut between pieces:
+/// all at once, since every try latches and decides anew.
+pub(super) fn lacking(effects: &Effects<'_>, latched: &Latched<'_>, sequence: u64) -> Vec<Lack> {
+    let mut groups: BTreeMap<usize, Vec<KeyChange<'_>>> = BTreeMap::new();
+    for ((tree, key), value) in effects {
+        if let Some(at) = latched.position(*tree, key) {
+            groups.entry(at).or_default().push((key, value.as_ref().map(|value| value.len())));
+        }
+    }
+    let mut lacks = Vec::new();
+    for (at, group) in groups {
+        let Held { tree, leaf, .. } = &latched.0[at];
+        if leaf.fits_all(&group, sequence) {
+            continue;
+        }
+        let lack = |key: &[u8], need| Lack { tree: *tree, key: key.to_vec(), need };
+        let puts: Vec<(&[u8], usize)> =
+            group.iter().filter_map(|(key, value)| Some((*key, leaf.typical_need(key, (*value)?)))).collect();
+        let total: usize = puts.iter().map(|(_, need)| need).sum();
+        let appends = puts.first().is_some_and(|(first, _)| leaf.appends(first));
+        if let [(only, _)] = puts.as_slice() {
+            let value = group.iter().find_map(|(_, value)| *value).unwrap_or(0);
+            lacks.push(lack(only, Some(leaf.need(only, value))));
+        } else if total <= leaf.room() {
+            // It takes more than is typical.
+            lacks.push(lack(puts[puts.len() / 2].0, None));
+        } else if total <= PIECE_MAX && !appends {
+            lacks.push(lack(puts[0].0, Some(total)));
+        } else {
+            // What is appended fills the blob up first.
+            let mut left = if appends { leaf.room().min(PIECE_MAX) } else { PIECE_MAX };
+            for (at, (key, need)) in puts.into_iter().enumerate() {
+                if need > left {
+                    // A blob is never cut at its first key: there may be nothing before it.
+                    lacks.push(lack(key, (at == 0).then_some(leaf.room() + 1)));
+                    left = PIECE_MAX;
+                }
+                left = left.saturating_sub(need);
+            }
+        }
+    }
+    lacks
+}

@@ -1,0 +1,187 @@
+//! A journal file that is written to.
+//!
+//! Invariants: `header <= synced <= offset <= allocated`; bytes from `offset` on are zeros. Only the leader has it.
+
+use super::format::{
+    Checksum, FILE_HEADER_BYTES, FileHeader, GROUP_HEADER_BYTES, GroupHeader, RECORD_HEADER_BYTES, align,
+};
+use super::tail::Group;
+use super::{CURRENT_NAME, NEXT_NAME};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{OpenMode, Storage, StorageFile};
+use crate::limits::SEQUENCE_RESERVE;
+use crate::sync::random_u64;
+use std::sync::Arc;
+
+/// Zeros are written in pieces of this size, in bytes.
+const ZEROS_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Target {
+    file: Arc<dyn StorageFile>,
+    path: String,
+    salt: u64,
+    pub(super) generation: u64,
+    offset: u64,
+    synced: u64,
+    allocated: u64,
+    /// The mark in the last group.
+    mark: u64,
+}
+
+impl Target {
+    /// Makes an empty file `journal.next`, after a leftover of that name is gone for good: a crash must not be able to
+    /// mix old bytes with new ones.
+    pub(super) fn create_next(storage: &dyn Storage, generation: u64) -> Result<Self> {
+        let path = storage.describe(NEXT_NAME);
+        match storage.remove(NEXT_NAME) {
+            Ok(()) => storage.sync_dir().map_err(|error| Error::io(format_args!("syncing {path}"), error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(format_args!("removing {path}"), error)),
+        }
+        let file = storage
+            .open(NEXT_NAME, OpenMode::Create)
+            .map_err(|error| Error::io(format_args!("creating {path}"), error))?;
+        Ok(Self { file, path, salt: random_u64(), generation, offset: 0, synced: 0, allocated: 0, mark: 0 })
+    }
+
+    /// Takes up a journal without records; what lies behind its header is cut off.
+    pub(super) fn resume(storage: &dyn Storage, start: u64) -> Result<Self> {
+        let path = storage.describe(CURRENT_NAME);
+        let wrap = |error| Error::io(format_args!("opening {path}"), error);
+        let file = storage.open(CURRENT_NAME, OpenMode::ReadWrite).map_err(wrap)?;
+        let mut bytes = [0; FILE_HEADER_BYTES];
+        file.read_at(0, &mut bytes).map_err(wrap)?;
+        let header = FileHeader::decode(&bytes)
+            .ok()
+            .filter(|header| header.start == start)
+            .ok_or_else(|| Error::corrupt(&path, 0, format_args!("no header of a journal after {start}")))?;
+        let mut target = Self {
+            file,
+            path: path.clone(),
+            salt: header.salt,
+            generation: 0,
+            offset: 0,
+            synced: 0,
+            allocated: 0,
+            mark: 0,
+        };
+        target.cut().map_err(wrap)?;
+        Ok(target)
+    }
+
+    pub(super) fn checksum(&self) -> Checksum {
+        Checksum::new(self.salt)
+    }
+
+    /// Free space when nothing but the header is in the file.
+    pub(super) fn capacity(&self) -> u64 {
+        self.allocated.saturating_sub(FILE_HEADER_BYTES as u64)
+    }
+
+    /// Whether there is no group in it.
+    pub(super) fn holds_no_group(&self) -> bool {
+        self.offset == FILE_HEADER_BYTES as u64
+    }
+
+    /// Opens the file for groups: writes its header and syncs it.
+    pub(super) fn start_after(&mut self, start: u64) -> Result<()> {
+        debug_assert!(self.offset == 0);
+        let header = FileHeader { salt: self.salt, start }.encode();
+        self.file.write_at(0, &header).and_then(|()| self.file.sync()).map_err(|error| self.wrap(error))?;
+        self.offset = header.len() as u64;
+        self.synced = self.offset;
+        self.allocated = self.allocated.max(self.offset);
+        Ok(())
+    }
+
+    /// Writes a group; the bytes it took.
+    pub(super) fn write(&mut self, group: &mut Group) -> Result<u64> {
+        let mark = group.last_sequence + SEQUENCE_RESERVE;
+        let payload_bytes = (group.bytes.len() - GROUP_HEADER_BYTES) as u32;
+        let header = GroupHeader {
+            payload_bytes,
+            first_sequence: group.first_sequence,
+            synced_offset: self.synced,
+            sequence_mark: mark,
+        };
+        group.bytes[..GROUP_HEADER_BYTES].copy_from_slice(&header.encode(&self.checksum()));
+        group.bytes.resize(align(group.bytes.len() as u64) as usize, 0);
+        let used = group.bytes.len() as u64;
+        debug_assert!(used <= group.charged && self.offset + used <= self.allocated);
+        debug_assert!(payload_bytes == 0 || payload_bytes as usize >= RECORD_HEADER_BYTES);
+        self.file.write_at(self.offset, &group.bytes).map_err(|error| self.wrap(error))?;
+        self.offset += used;
+        self.mark = mark;
+        Ok(used)
+    }
+
+    /// Makes all groups durable; the mark they carry.
+    pub(super) fn sync(&mut self) -> Result<u64> {
+        if self.synced < self.offset {
+            self.file.sync().map_err(|error| self.wrap(error))?;
+            self.synced = self.offset;
+        }
+        Ok(self.mark)
+    }
+
+    /// Appends `bytes` of zeros. When it fails the file is as before, but for zeros behind its end.
+    pub(super) fn grow(&mut self, bytes: u64, sync: bool) -> Result<()> {
+        let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
+        let end = self.allocated + bytes;
+        let mut at = self.allocated;
+        while at < end {
+            let piece = zeros.len().min((end - at) as usize);
+            self.file.write_at(at, &zeros[..piece]).map_err(|error| self.wrap(error))?;
+            at += piece as u64;
+        }
+        if sync {
+            self.file.sync().map_err(|error| self.wrap(error))?;
+        }
+        self.allocated = end;
+        Ok(())
+    }
+
+    /// Gives the last `bytes`, which are free, back to the file system.
+    pub(super) fn shrink(&mut self, bytes: u64) -> Result<()> {
+        let end = self.allocated - bytes;
+        debug_assert!(self.offset <= end);
+        self.file.set_len(end).and_then(|()| self.file.sync()).map_err(|error| self.wrap(error))?;
+        self.allocated = end;
+        Ok(())
+    }
+
+    /// Cuts a file without groups to its header.
+    pub(super) fn cut_to_header(&mut self) -> Result<()> {
+        self.cut().map_err(|error| self.wrap(error))
+    }
+
+    fn cut(&mut self) -> std::io::Result<()> {
+        let header_bytes = FILE_HEADER_BYTES as u64;
+        if self.file.len()? != header_bytes {
+            self.file.set_len(header_bytes)?;
+            self.file.sync()?;
+        }
+        (self.offset, self.synced, self.allocated) = (header_bytes, header_bytes, header_bytes);
+        Ok(())
+    }
+
+    /// Gives `journal.next` its name for good.
+    pub(super) fn install(&mut self, storage: &dyn Storage) -> Result<()> {
+        storage
+            .rename(NEXT_NAME, CURRENT_NAME)
+            .and_then(|()| storage.sync_dir())
+            .map_err(|error| Error::io(format_args!("renaming {} to {CURRENT_NAME}", self.path), error))?;
+        self.path = storage.describe(CURRENT_NAME);
+        Ok(())
+    }
+
+    fn wrap(&self, error: std::io::Error) -> Error {
+        Error::io(format_args!("writing {}", self.path), error)
+    }
+}
+
+/// Whether a failure left everything as it was.
+pub(super) fn is_harmless(error: &Error) -> bool {
+    error.kind() == ErrorKind::NoSpace
+}

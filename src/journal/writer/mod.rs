@@ -1,0 +1,350 @@
+//! The journal that is written to: reservations, appends, group commit, and the switch of files at a checkpoint.
+//!
+//! One thread at a time leads: it alone does I/O, holding the turn, and carries out everything that is appended so far
+//! in order: the rest of the old file, the start of the second, groups for it. Lock order: turn, files, tail; the tail
+//! is never held during I/O.
+//!
+//! A switch goes: [`Journal::prepare_switch`], then inside the exclusive gate [`Journal::switch`], then
+//! [`Journal::settle_switch`], and when the superblock is durable [`Journal::retire_old`].
+
+mod space;
+mod switch;
+
+use super::Durability;
+use super::record::Kind;
+use super::tail::{EMERGENCY_BYTES, Tail, Work};
+use super::target::{Target, is_harmless};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::Storage;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+
+/// How much a file grows at first, in bytes.
+const CHUNK_BYTES_MIN: u64 = 256 << 10;
+/// How much a file grows at most, in bytes.
+const CHUNK_BYTES_MAX: u64 = 8 << 20;
+/// A buffer larger than this is not kept, in bytes.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+/// A batched commit waits for a leader at work when the buffer is this many times over its limit.
+const BATCHES_MAX: usize = 8;
+
+/// The one writer of the journal. Shared by all threads.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    storage: Arc<dyn Storage>,
+    /// Whether new space is synced before it is used, so that a commit's sync changes no file metadata.
+    sync_growth: bool,
+    turn: Mutex<Turn>,
+    turned: Condvar,
+    files: Mutex<Files>,
+    tail: Mutex<Tail>,
+    durable: AtomicU64,
+    last: AtomicU64,
+    record_bytes: AtomicU64,
+    poisoned: AtomicBool,
+    /// What went wrong first.
+    cause: Mutex<String>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    busy: bool,
+}
+
+#[derive(Debug)]
+struct Files {
+    current: Target,
+    second: Option<Target>,
+    /// The current file is still named `journal.next`.
+    retiring: bool,
+    chunk: u64,
+    spare: Vec<u8>,
+}
+
+impl Files {
+    fn of_generation(&mut self, generation: u64) -> Option<&mut Target> {
+        let second = self.second.as_mut();
+        std::iter::once(&mut self.current).chain(second).find(|target| target.generation == generation)
+    }
+}
+
+/// The place of a commit in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) sequence: u64,
+}
+
+/// Space and a sequence for one record. Dropped unused it gives both back.
+#[derive(Debug)]
+pub(crate) struct Reservation<'j> {
+    journal: &'j Journal,
+    /// In bytes; 0 when it was used.
+    cost: u64,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.cost > 0 {
+            self.journal.tail.lock().release(self.cost);
+        }
+    }
+}
+
+/// The turn of a leader; the next may lead when it is dropped.
+struct Lead<'j>(&'j Journal);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(Error::new(ErrorKind::Poisoned, "a thread panicked while it wrote the journal"));
+        }
+        self.0.turn.lock().busy = false;
+        self.0.turned.notify_all();
+    }
+}
+
+impl Journal {
+    /// Makes a new journal after `start` and puts it in the place of whatever journal there was. Sequences below `mark`
+    /// may be handed out at once: it is durable elsewhere. `durability` is the database's.
+    pub(crate) fn create(
+        storage: Arc<dyn Storage>,
+        start: u64,
+        mark: u64,
+        durability: Durability,
+    ) -> Result<Self> {
+        let mut target = Target::create_next(&*storage, 0)?;
+        target.start_after(start)?;
+        target.install(&*storage)?;
+        Ok(Self::new(storage, target, start, mark, durability))
+    }
+
+    /// Takes up the journal that is there: one without records, that starts after `start`.
+    pub(crate) fn resume(
+        storage: Arc<dyn Storage>,
+        start: u64,
+        mark: u64,
+        durability: Durability,
+    ) -> Result<Self> {
+        let target = Target::resume(&*storage, start)?;
+        Ok(Self::new(storage, target, start, mark, durability))
+    }
+
+    fn new(
+        storage: Arc<dyn Storage>,
+        current: Target,
+        start: u64,
+        mark: u64,
+        durability: Durability,
+    ) -> Self {
+        Self {
+            storage,
+            sync_growth: durability == Durability::Sync,
+            turn: Mutex::default(),
+            turned: Condvar::new(),
+            tail: Mutex::new(Tail::new(start, mark, current.checksum())),
+            files: Mutex::new(Files {
+                current,
+                second: None,
+                retiring: false,
+                chunk: CHUNK_BYTES_MIN,
+                spare: Vec::new(),
+            }),
+            durable: AtomicU64::new(start),
+            last: AtomicU64::new(start),
+            record_bytes: AtomicU64::new(0),
+            poisoned: AtomicBool::new(false),
+            cause: Mutex::default(),
+        }
+    }
+
+    /// Makes sure that a record with `payload_bytes` can be appended without I/O. May do I/O: call it before the gate
+    /// and before any latch.
+    pub(crate) fn reserve(&self, payload_bytes: usize) -> Result<Reservation<'_>> {
+        self.reserve_above(payload_bytes, EMERGENCY_BYTES)
+    }
+
+    /// The same, from the space kept for what makes space: deletes and checkpoints.
+    pub(crate) fn reserve_emergency(&self, payload_bytes: usize) -> Result<Reservation<'_>> {
+        self.reserve_above(payload_bytes, 0)
+    }
+
+    /// Appends a record and gives it its sequence. No I/O and no waiting: call it under the latches of what it changed.
+    pub(crate) fn append(&self, mut reservation: Reservation<'_>, kind: Kind, payload: &[u8]) -> Position {
+        debug_assert!(std::ptr::eq(reservation.journal, self));
+        let mut tail = self.tail.lock();
+        let sequence = tail.append(reservation.cost, kind, payload);
+        reservation.cost = 0;
+        self.last.store(sequence, Ordering::Release);
+        self.record_bytes.store(tail.record_bytes(), Ordering::Relaxed);
+        Position { sequence }
+    }
+
+    /// Waits until the commit at `position` is as safe as `durability` says. Call it after all latches are released.
+    pub(crate) fn commit(&self, position: Position, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Sync => self.wait_durable(position.sequence),
+            Durability::Batched { .. } if self.durable_sequence() >= position.sequence => Ok(()),
+            Durability::Batched { bytes, .. } => {
+                self.check_poison()?;
+                let buffered = self.tail.lock().buffered();
+                if buffered < bytes {
+                    return Ok(());
+                }
+                let turn = self.turn.lock();
+                if turn.busy && buffered / BATCHES_MAX < bytes {
+                    return Ok(());
+                }
+                self.lead(turn, |files| self.write_out(files, false))
+            }
+        }
+    }
+
+    fn wait_durable(&self, sequence: u64) -> Result<()> {
+        if self.durable_sequence() >= sequence {
+            return Ok(());
+        }
+        let mut turn = self.turn.lock();
+        while turn.busy {
+            self.turned.wait(&mut turn);
+            if self.durable_sequence() >= sequence {
+                return Ok(());
+            }
+        }
+        if self.durable_sequence() >= sequence {
+            return Ok(());
+        }
+        self.lead(turn, |files| self.write_out(files, true))
+    }
+
+    /// Hands all that is appended so far to the operating system.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.lead(self.turn.lock(), |files| self.write_out(files, false))
+    }
+
+    /// Makes all that is appended so far durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.check_poison()?;
+        self.wait_durable(self.last_sequence())
+    }
+
+    /// All commits up to this sequence are durable.
+    pub(crate) fn durable_sequence(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// The sequence of the last commit.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// Sequences handed out are below this number, which is durable.
+    pub(crate) fn durable_mark(&self) -> u64 {
+        self.tail.lock().mark()
+    }
+
+    /// Bytes of records since the last switch.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.record_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Memory that buffers take, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.tail.lock().memory_bytes()
+    }
+
+    /// Stops all writing: what is in memory and what is on the device may differ. Returns the error, as one of I/O where its
+    /// kind would say that nothing was changed.
+    pub(crate) fn poison(&self, error: Error) -> Error {
+        let error = if is_harmless(&error) { Error::new(ErrorKind::Io, error) } else { error };
+        let mut cause = self.cause.lock();
+        if cause.is_empty() {
+            *cause = error.to_string();
+        }
+        self.poisoned.store(true, Ordering::Release);
+        error
+    }
+
+    /// An error once the journal is poisoned.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::Acquire) {
+            let cause = self.cause.lock();
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                format_args!("reopen the database: an earlier write failed ({cause})"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Ends all writing for good, and waits for the leader at work.
+    pub(crate) fn shut(&self) {
+        self.poison(Error::invalid("the database was closed"));
+        let mut turn = self.turn.lock();
+        while turn.busy {
+            self.turned.wait(&mut turn);
+        }
+    }
+
+    fn poison_unless_harmless(&self, error: Error) -> Error {
+        if is_harmless(&error) { error } else { self.poison(error) }
+    }
+
+    /// Waits for the turn and does `work` as the leader.
+    fn lead<T>(
+        &self,
+        mut turn: MutexGuard<'_, Turn>,
+        work: impl FnOnce(&mut Files) -> Result<T>,
+    ) -> Result<T> {
+        while turn.busy {
+            self.turned.wait(&mut turn);
+        }
+        turn.busy = true;
+        drop(turn);
+        let _lead = Lead(self);
+        self.check_poison()?;
+        work(&mut self.files.lock())
+    }
+
+    /// Writes all that is appended, in order, and syncs it on request.
+    fn write_out(&self, files: &mut Files, sync: bool) -> Result<()> {
+        let work = self.tail.lock().take(&mut files.spare);
+        self.carry_out(files, work, sync).map_err(|error| self.poison(error))
+    }
+
+    fn carry_out(&self, files: &mut Files, work: Work, sync: bool) -> Result<()> {
+        if let Some(mut sealed) = work.sealed {
+            if !sealed.is_empty() {
+                files.current.write(&mut sealed)?;
+            }
+            self.publish(sealed.last_sequence, &mut files.current)?;
+            let Some(mut second) = files.second.take() else {
+                return Err(Error::new(ErrorKind::Io, "the second file of the journal is missing"));
+            };
+            second.start_after(sealed.last_sequence)?;
+            files.current = second;
+            files.retiring = true;
+        }
+        let mut group = work.group;
+        if !group.is_empty() {
+            let used = files.current.write(&mut group)?;
+            self.tail.lock().add_space(files.current.generation, group.charged - used);
+        }
+        if sync {
+            self.publish(group.last_sequence, &mut files.current)?;
+        }
+        if group.bytes.capacity() > files.spare.capacity() && group.bytes.capacity() <= SPARE_BYTES_MAX {
+            group.bytes.clear();
+            files.spare = group.bytes;
+        }
+        Ok(())
+    }
+
+    /// Syncs a file, and lets those go on who wait for what is in it.
+    fn publish(&self, sequence: u64, target: &mut Target) -> Result<()> {
+        let mark = target.sync()?;
+        self.tail.lock().raise_mark(mark, target.generation);
+        self.durable.store(sequence, Ordering::Release);
+        Ok(())
+    }
+}

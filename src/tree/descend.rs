@@ -1,0 +1,166 @@
+//! The way down: optimistic, shared, and to a level for structure changes.
+
+use crate::art::{Blob, Child, Cursor, Words};
+use crate::buffer::{Optimistic, Shared};
+use crate::store::BlobId;
+
+use super::{Limb, Stop};
+
+/// A blob on the way down, read optimistically, and how long its base is.
+pub(crate) struct Step<'a> {
+    pub(super) guard: Optimistic<'a>,
+    pub(super) base: usize,
+}
+
+impl<'a> Step<'a> {
+    #[inline]
+    pub(super) fn blob(&self) -> Blob<'a> {
+        Blob::new(Words::new(self.guard.words()))
+    }
+
+    #[inline]
+    pub(super) fn validate(&self) -> Result<(), Stop> {
+        if self.guard.validate() { Ok(()) } else { Err(Stop::Restart) }
+    }
+}
+
+/// A blob with the fences of its range: keys from `low` (None: no bound) to below `high` (None: no bound).
+pub(crate) struct Fenced<'a> {
+    pub(super) leaf: Step<'a>,
+    pub(super) low: Option<Vec<u8>>,
+    pub(super) high: Option<Vec<u8>>,
+}
+
+/// Which leaf a fenced descent looks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Aim<'k> {
+    /// The one whose range holds the key.
+    At(&'k [u8]),
+    /// The one that holds the greatest keys below the bound; None: the last.
+    Below(Option<&'k [u8]>),
+}
+
+impl<'a> Limb<'a> {
+    #[inline]
+    pub(super) fn root_step(&self) -> Result<Step<'a>, Stop> {
+        Ok(Step { guard: self.buffer.read(self.root)?, base: 0 })
+    }
+
+    /// From a parent to a child that was read from it.
+    #[inline]
+    pub(super) fn child_step(
+        &self,
+        parent: &Step<'a>,
+        child: Child,
+        key_len: usize,
+    ) -> Result<Step<'a>, Stop> {
+        let level = parent.blob().level();
+        let guard = match self.buffer.read(BlobId(child.id)) {
+            Ok(guard) => guard,
+            // The id means something only if the parent was read as it is.
+            Err(fault) => {
+                parent.validate()?;
+                return Err(fault.into());
+            }
+        };
+        let step = Step { guard, base: parent.base + usize::from(child.delta) };
+        step.blob().prefetch();
+        // The parent must still name the child after the child's version was taken.
+        parent.validate()?;
+        if step.blob().level().wrapping_add(1) != level || step.base > key_len {
+            step.validate()?;
+            return Err(Stop::Corrupt(BlobId(child.id), "level or base does not fit its parent"));
+        }
+        Ok(step)
+    }
+
+    /// The leaf blob whose range holds `key`.
+    #[inline]
+    pub(super) fn descend(&self, key: &[u8]) -> Result<Step<'a>, Stop> {
+        let mut step = self.root_step()?;
+        while !step.blob().is_leaf() {
+            let child = step.blob().child_for(key.get(step.base..).unwrap_or(&[]));
+            step = self.child_step(&step, child, key.len())?;
+        }
+        Ok(step)
+    }
+
+    /// The blob of `level` whose range holds `key`, and its parent. None: the root is not above that level.
+    pub(super) fn descend_to(&self, key: &[u8], level: u8) -> Result<Option<(Step<'a>, Step<'a>)>, Stop> {
+        let mut parent = self.root_step()?;
+        let root_level = parent.blob().level();
+        parent.validate()?;
+        if root_level <= level {
+            return Ok(None);
+        }
+        loop {
+            let child = parent.blob().child_for(key.get(parent.base..).unwrap_or(&[]));
+            let step = self.child_step(&parent, child, key.len())?;
+            let reached = step.blob().level() == level;
+            step.validate()?;
+            if reached {
+                return Ok(Some((parent, step)));
+            }
+            parent = step;
+        }
+    }
+
+    /// A blob of `level` with its fences; the root where it is not above that level.
+    pub(super) fn descend_fenced(&self, aim: Aim<'_>, level: u8) -> Result<Fenced<'a>, Stop> {
+        let mut step = self.root_step()?;
+        let (mut low, mut high) = (None, None);
+        let key = match aim {
+            Aim::At(key) | Aim::Below(Some(key)) => key,
+            Aim::Below(None) => &[],
+        };
+        while step.blob().level() > level {
+            let blob = step.blob();
+            let rest = key.get(step.base..).unwrap_or(&[]);
+            let mut cursor = Cursor::new(blob);
+            match aim {
+                // The separator just above `rest`, then back to the one at most `rest`.
+                Aim::At(_) => cursor.seek(&[rest, &[0]].concat()),
+                Aim::Below(Some(_)) => cursor.seek(rest),
+                Aim::Below(None) => {}
+            }
+            let spell = |cursor: &Cursor<'_>| [&key[..step.base.min(key.len())], cursor.key()].concat();
+            if cursor.leaf().is_some() {
+                high = Some(spell(&cursor));
+            }
+            if cursor.leaf().is_some() {
+                cursor.retreat()
+            } else {
+                cursor.last()
+            }
+            let child = match cursor.leaf() {
+                Some(leaf) => {
+                    low = Some(spell(&cursor));
+                    blob.child_of(leaf)
+                }
+                None => blob.leftmost_child(),
+            };
+            step = self.child_step(&step, child, key.len())?;
+        }
+        Ok(Fenced { leaf: step, low, high })
+    }
+
+    /// The leaf blob whose range holds `key`, under a shared latch: for a reader that lost too many races.
+    pub(super) fn descend_shared(&self, key: &[u8]) -> Result<(Shared<'a>, usize), Stop> {
+        let mut guard = self.buffer.share(self.root)?;
+        let mut base = 0;
+        loop {
+            let blob = Blob::new(Words::new(guard.words()));
+            if blob.is_leaf() {
+                return Ok((guard, base));
+            }
+            let child = blob.child_for(key.get(base..).unwrap_or(&[]));
+            let below = self.buffer.share(BlobId(child.id))?;
+            base += usize::from(child.delta);
+            let level = Blob::new(Words::new(below.words())).level();
+            if level.wrapping_add(1) != blob.level() || base > key.len() {
+                return Err(Stop::Corrupt(BlobId(child.id), "level or base does not fit its parent"));
+            }
+            guard = below;
+        }
+    }
+}

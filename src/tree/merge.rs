@@ -1,0 +1,298 @@
+//! Neighbours: evening out two leaf blobs, merging two blobs, taking a level off the root.
+
+use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Words, room_needed};
+use crate::buffer::{Buffer, Exclusive, Gate};
+use crate::error::Result;
+use crate::limits::BLOB_BYTES;
+use crate::store::BlobId;
+
+use super::bounds::{common_prefix, separator};
+use super::grow::packed;
+use super::split::{Pair, around, blob_of, copy_of, install};
+use super::{Limb, Stop};
+
+/// A sibling under this fill takes entries over from a full neighbour.
+const SIBLING_BELOW: usize = BLOB_BYTES * 60 / 100;
+/// Two neighbours merge when one is under the first and both together are under the second.
+const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
+const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
+/// How often a merge is tried against other threads before it is left to a later delete.
+const MERGE_TRIES: u32 = 8;
+
+/// The neighbour of a child: its separator to the child, its own further separator, and itself.
+struct Neighbour {
+    between: Vec<u8>,
+    beyond: Option<Vec<u8>>,
+    child: Child,
+    is_right: bool,
+}
+
+/// The neighbours of the child whose range is `around`, right one first.
+fn neighbours(parent: Blob<'_>, low: Option<&[u8]>, high: Option<&[u8]>) -> Vec<Neighbour> {
+    let mut found = Vec::with_capacity(2);
+    let mut cursor = Cursor::new(parent);
+    if let Some(high) = high {
+        cursor.seek(high);
+        if let Some(leaf) = cursor.leaf() {
+            let child = parent.child_of(leaf);
+            cursor.advance();
+            let beyond = cursor.leaf().map(|_| cursor.key().to_vec());
+            found.push(Neighbour { between: high.to_vec(), beyond, child, is_right: true });
+        }
+    }
+    if let Some(low) = low {
+        cursor.seek_below(low);
+        let (beyond, child) = match cursor.leaf() {
+            Some(leaf) => (Some(cursor.key().to_vec()), parent.child_of(leaf)),
+            None => (None, parent.leftmost_child()),
+        };
+        found.push(Neighbour { between: low.to_vec(), beyond, child, is_right: false });
+    }
+    found
+}
+
+/// Inserts all entries of `from` into `into`, each key with `lead` put before and `strip` bytes cut off. False: no room.
+fn append(into: Blob<'_>, from: Blob<'_>, lead: &[u8], strip: usize, only: impl Fn(&[u8]) -> bool) -> bool {
+    let mut key = Vec::new();
+    let mut value = Vec::new();
+    let mut cursor = Cursor::new(from);
+    cursor.first();
+    while let Some(leaf) = cursor.leaf() {
+        if only(cursor.key()) {
+            key.clear();
+            key.extend_from_slice(lead);
+            key.extend_from_slice(cursor.key());
+            value.clear();
+            from.w.append_to(leaf.value_at(), leaf.value_len(), &mut value);
+            let version = (from.kind() == Some(Kind::Leaf)).then(|| leaf.version(from));
+            let Some(rest) = key.get(strip..) else { return false };
+            if !into.has_room(rest.len(), value.len()) || into.insert(rest, version, &value).is_err() {
+                return false;
+            }
+        }
+        cursor.advance();
+    }
+    true
+}
+
+impl<'a> Pair<'a> {
+    /// Whether `key` (relative to the target) goes on an ascending run.
+    pub(super) fn is_run(&self, key: &[u8]) -> bool {
+        let blob = self.target_blob();
+        let last = blob.last_inserted();
+        last != 0 && blob.floor(key).is_some_and(|(ptr, _)| ptr == last)
+    }
+
+    /// Moves entries to a neighbour that has room, so that both are equally full. False: there is no such neighbour.
+    pub(super) fn rebalance(&mut self, buffer: &'a Buffer, key: &[u8]) -> Result<bool, Stop> {
+        let parent = self.parent_blob();
+        let around = around(parent, &key[self.parent_base..]);
+        for neighbour in neighbours(parent, around.low.as_deref(), around.high.as_deref()) {
+            // Only what is here and free: a rebalance is worth no I/O and no wait.
+            let Ok(mut sibling) = buffer.try_lock(BlobId(neighbour.child.id)) else { continue };
+            let (ours, theirs) = (self.target_blob().live_bytes(), blob_of(&sibling).live_bytes());
+            if theirs < SIBLING_BELOW
+                && ours > theirs
+                && self.shift(&mut sibling, &neighbour, &around.low, &around.high, (ours - theirs) / 2, key)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Moves about `bytes` of entries from the target to the sibling. False: nothing was changed.
+    fn shift(
+        &mut self,
+        sibling: &mut Exclusive<'a>,
+        neighbour: &Neighbour,
+        low: &Option<Vec<u8>>,
+        high: &Option<Vec<u8>>,
+        bytes: usize,
+        key: &[u8],
+    ) -> bool {
+        let (target, parent) = (self.target_blob(), self.parent_blob());
+        let Some(cut) = edge_cut(target, bytes, neighbour.is_right) else { return false };
+        let between = self.spell(key, &cut);
+        if parent.room() < room_needed(between.len(), CHILD_BYTES) {
+            return false;
+        }
+        let their_delta = usize::from(neighbour.child.delta);
+        let shared = self.delta.min(their_delta);
+        let new_delta = neighbour
+            .beyond
+            .as_ref()
+            .map_or(shared, |beyond| common_prefix(beyond, &between))
+            .min(their_delta);
+        let own_edge = if neighbour.is_right { low } else { high };
+        let own_delta =
+            own_edge.as_ref().map_or(self.delta, |edge| common_prefix(edge, &between)).max(self.delta);
+
+        // The sibling with what moves, built aside.
+        let built = Scratch::new();
+        let lead = &neighbour.between[new_delta..their_delta];
+        if blob_of(sibling).pack(built.words(), Rebase { lead, strip: 0 }).is_err() {
+            return false;
+        }
+        let own_base = &key[self.parent_base..self.parent_base + self.delta];
+        let moves = |rest: &[u8]| (rest >= cut.as_slice()) == neighbour.is_right;
+        if !append(Blob::new(built.words()), target, own_base, new_delta, moves) {
+            return false;
+        }
+        let kept = copy_of(target);
+        Blob::new(kept.words()).prune(&cut, if neighbour.is_right { Keep::Below } else { Keep::From });
+        let ours = Scratch::new();
+        let strip = own_delta - self.delta;
+        if Blob::new(kept.words()).pack(ours.words(), Rebase { lead: &[], strip }).is_err() {
+            return false;
+        }
+        install(sibling, &built);
+        install(&mut self.target, &ours);
+
+        let parent = Blob::new(Words::new(self.parent.modify()));
+        let theirs = Child { id: neighbour.child.id, delta: new_delta as u16 };
+        let own = Child { id: self.target.id().0, delta: own_delta as u16 };
+        parent.remove(&neighbour.between);
+        let (moved, stays) = if neighbour.is_right { (theirs, own) } else { (own, theirs) };
+        let stays_at = if neighbour.is_right { low.as_deref() } else { neighbour.beyond.as_deref() };
+        parent.set_child(stays_at, stays);
+        let inserted = parent.insert(&between, None, &moved.encode());
+        debug_assert!(inserted.is_ok(), "the parent's room was asked for");
+        true
+    }
+}
+
+/// A separator that leaves about `bytes` on the right side (or the left one).
+fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
+    let mut cursor = Cursor::new(blob);
+    if right {
+        cursor.last()
+    } else {
+        cursor.first()
+    }
+    let mut sum = 0;
+    while let Some(leaf) = cursor.leaf() {
+        sum += leaf.bytes() + 8;
+        let edge = cursor.key().to_vec();
+        if right {
+            cursor.retreat()
+        } else {
+            cursor.advance()
+        }
+        cursor.leaf()?;
+        if sum >= bytes {
+            let (below, from) = if right { (cursor.key(), &edge[..]) } else { (&edge[..], cursor.key()) };
+            return Some(separator(below, from).to_vec());
+        }
+    }
+    None
+}
+
+impl<'a> Limb<'a> {
+    /// Merges the leaf blob of `key` with a neighbour if both are empty enough, and what that leaves above. Best effort.
+    pub(crate) fn shrink(&self, gate: &Gate, key: &[u8]) -> Result<()> {
+        let mut level = 0;
+        let mut tries = super::Tries::default();
+        loop {
+            self.buffer.reserve(0)?;
+            let outcome = {
+                let _entry = gate.enter();
+                if self.check_alive().is_err() {
+                    return Ok(());
+                }
+                self.merge_once(key, level)
+            };
+            match outcome {
+                Ok(true) => level += 1,
+                Ok(false) => return Ok(()),
+                Err(_) if tries.restarts() >= MERGE_TRIES => return Ok(()),
+                Err(stop) => self.settle(stop, &mut tries)?,
+            }
+        }
+    }
+
+    /// Merges at one level. True: the level above may have become empty enough.
+    fn merge_once(&self, key: &[u8], level: u8) -> Result<bool, Stop> {
+        let Some((parent, step)) = self.descend_to(key, level)? else { return self.lower_root() };
+        let (parent_base, base) = (parent.base, step.base);
+        let mut parent = parent.guard.upgrade()?;
+        let target = step.guard.upgrade()?;
+        let blob = blob_of(&parent);
+        if blob.entries() == 0 {
+            // An only child: the parent itself merges, or the root takes it in.
+            return Ok(true);
+        }
+        let edges = around(blob, &key[parent_base..]);
+        let own = Child { id: target.id().0, delta: (base - parent_base) as u16 };
+        let mut target = Some(target);
+        for neighbour in neighbours(blob, edges.low.as_deref(), edges.high.as_deref()) {
+            let Some(held) = target.take() else { return Ok(false) };
+            let sibling = self.buffer.try_lock(BlobId(neighbour.child.id))?;
+            let sizes = [blob_of(&held).live_bytes(), blob_of(&sibling).live_bytes()];
+            if sizes[0].min(sizes[1]) >= MERGE_ONE_BELOW || sizes[0] + sizes[1] >= MERGE_SUM_BELOW {
+                target = Some(held);
+                continue;
+            }
+            let (mut left, right, children, left_at) = match neighbour.is_right {
+                true => (held, sibling, [own, neighbour.child], edges.low.clone()),
+                false => (sibling, held, [neighbour.child, own], neighbour.beyond.clone()),
+            };
+            let Some(delta) = join(&mut left, &right, children, &neighbour.between) else { return Ok(false) };
+            let blob = Blob::new(Words::new(parent.modify()));
+            blob.remove(&neighbour.between);
+            blob.set_child(left_at.as_deref(), Child { id: children[0].id, delta: delta as u16 });
+            right.free();
+            return Ok(blob.live_bytes() < MERGE_ONE_BELOW);
+        }
+        Ok(false)
+    }
+
+    /// While the root has one child only, the child's content moves up into it. Always false: nothing is above.
+    fn lower_root(&self) -> Result<bool, Stop> {
+        loop {
+            let mut root = self.buffer.lock(self.root)?;
+            let blob = blob_of(&root);
+            let only = blob.leftmost_child();
+            if blob.is_leaf() || blob.entries() != 0 || only.delta != 0 {
+                return Ok(false);
+            }
+            let child = self.buffer.try_lock(BlobId(only.id))?;
+            install(&mut root, &packed(blob_of(&child))?);
+            child.free();
+        }
+    }
+}
+
+/// Puts the content of `right` behind that of `left`; `between` separates them. Returns the delta of the joint base.
+/// None: it did not fit, nothing was changed.
+fn join(
+    left: &mut Exclusive<'_>,
+    right: &Exclusive<'_>,
+    children: [Child; 2],
+    between: &[u8],
+) -> Option<usize> {
+    let [left_delta, right_delta] = children.map(|child| usize::from(child.delta));
+    let delta = left_delta.min(right_delta);
+    let built = Scratch::new();
+    let blob = Blob::new(built.words());
+    blob_of(left).pack(built.words(), Rebase { lead: &between[delta..left_delta], strip: 0 }).ok()?;
+    let source = blob_of(right);
+    let lead = &between[delta..right_delta];
+    if source.kind() == Some(Kind::Inner) {
+        blob.shift_deltas((left_delta - delta) as isize);
+        let copy = copy_of(source);
+        let shifted = Blob::new(copy.words());
+        shifted.shift_deltas((right_delta - delta) as isize);
+        let rest = &between[delta..];
+        if !blob.has_room(rest.len(), CHILD_BYTES)
+            || blob.insert(rest, None, &shifted.leftmost_child().encode()).is_err()
+            || !append(blob, shifted, lead, 0, |_| true)
+        {
+            return None;
+        }
+    } else if !append(blob, source, lead, 0, |_| true) {
+        return None;
+    }
+    install(left, &built);
+    Some(delta)
+}

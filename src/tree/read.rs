@@ -1,0 +1,104 @@
+//! Point reads.
+
+use smallvec::SmallVec;
+
+use crate::art::{Blob, Cursor, Leaf, Words};
+
+use super::bounds::common_prefix;
+use super::descend::{Aim, Step};
+use super::{Limb, Stop};
+use crate::error::Result;
+
+/// What a read found: the version; the value is in the caller's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The sequence of the commit that wrote the record.
+    pub(crate) version: u64,
+}
+
+fn copy_out(blob: Blob<'_>, leaf: Leaf, value: &mut Vec<u8>) -> Found {
+    value.clear();
+    blob.w.append_to(leaf.value_at(), leaf.value_len(), value);
+    Found { version: leaf.version(blob) }
+}
+
+impl<'a> Limb<'a> {
+    /// Reads the record of `key` into `value`.
+    pub(crate) fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Found>> {
+        self.point(key, |blob, leaf| copy_out(blob, leaf, value))
+    }
+
+    /// The version of the record of `key`, without its value.
+    pub(crate) fn version(&self, key: &[u8]) -> Result<Option<u64>> {
+        self.point(key, |blob, leaf| leaf.version(blob))
+    }
+
+    /// Calls `read` on the leaf of `key`, perhaps several times; only what the last call gave is returned.
+    #[inline]
+    fn point<T>(&self, key: &[u8], mut read: impl FnMut(Blob<'_>, Leaf) -> T) -> Result<Option<T>> {
+        // The end of the key is compared last, in the leaf: fetch it now rather than wait for it then.
+        std::hint::black_box(key.last());
+        self.retry(|tries| {
+            if tries.is_patient() {
+                let (guard, base) = self.descend_shared(key)?;
+                let blob = Blob::new(Words::new(guard.words()));
+                return Ok(blob.find(key.get(base..).unwrap_or(&[])).map(|leaf| read(blob, leaf)));
+            }
+            let step = self.descend(key)?;
+            let blob = step.blob();
+            let found = blob.find(key.get(step.base..).unwrap_or(&[])).map(|leaf| read(blob, leaf));
+            step.validate()?;
+            Ok(found)
+        })
+    }
+
+    /// The record with the longest key that is a prefix of `key` (or `key` itself): its length; the value goes to `value`.
+    pub(crate) fn longest_prefix(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<(usize, Found)>> {
+        self.retry(|_| self.longest_prefix_once(key, value))
+    }
+
+    /// One try. Any stored prefix of the key is also a prefix of what the key shares with the greatest stored key that
+    /// is at most it, so the candidate gets shorter with every leaf blob visited. All visited are validated at the end:
+    /// the answer is one that held at one moment.
+    fn longest_prefix_once(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<(usize, Found)>, Stop> {
+        let mut visited: SmallVec<[Step<'a>; 4]> = SmallVec::new();
+        let mut candidate = key;
+        let mut answer = None;
+        loop {
+            let leaf = self.descend(candidate)?;
+            let blob = leaf.blob();
+            let (base, rest) = (leaf.base, candidate.get(leaf.base..).unwrap_or(&[]));
+            let mut longest = None;
+            blob.prefixes_of(rest, |len, leaf| longest = Some((len, leaf)));
+            if let Some((len, found)) = longest {
+                answer = Some((base + len, copy_out(blob, found, value)));
+                visited.push(leaf);
+                break;
+            }
+            visited.push(leaf);
+            let fenced = self.descend_fenced(Aim::Below(Some(candidate)), 0)?;
+            let mut cursor = Cursor::new(fenced.leaf.blob());
+            let base = fenced.leaf.base;
+            cursor.seek_below(candidate.get(base..).unwrap_or(&[]));
+            let shared = match (cursor.leaf(), &fenced.low) {
+                (Some(_), _) => base + common_prefix(candidate.get(base..).unwrap_or(&[]), cursor.key()),
+                // Nothing below in this leaf blob: what lies further down is below its fence.
+                (None, Some(low)) => common_prefix(candidate, low),
+                (None, None) => 0,
+            };
+            visited.push(fenced.leaf);
+            if shared == 0 {
+                break;
+            }
+            // A stored prefix as long as the candidate would have been found above.
+            candidate = &candidate[..shared.min(candidate.len() - 1)];
+            if candidate.is_empty() {
+                break;
+            }
+        }
+        for step in &visited {
+            step.validate()?;
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,245 @@
+//! Listing: fills pages of entries, one leaf blob at a time.
+//!
+//! A page is exact for the moment at which its leaf blob was validated; the next page starts from where this one
+//! ended by key, so nothing needs to stay latched between two steps.
+
+use crate::art::{Blob, Cursor};
+use crate::error::Result;
+
+use super::bounds::successor;
+use super::descend::Aim;
+use super::{Limb, Stop};
+
+/// Where and how a page is filled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageRequest<'k> {
+    /// Least key, inclusive.
+    pub(crate) low: &'k [u8],
+    /// First key above the range; None: no bound.
+    pub(crate) high: Option<&'k [u8]>,
+    /// From high to low.
+    pub(crate) reverse: bool,
+    /// Leave values out.
+    pub(crate) keys_only: bool,
+    /// Roll keys up to this byte, looked for behind so many bytes of the key.
+    pub(crate) delimiter: Option<(u8, usize)>,
+    /// Stop after so many entries.
+    pub(crate) entries_max: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    key_end: usize,
+    value_end: usize,
+    version: u64,
+    rolled: bool,
+}
+
+/// Entries in the order of the scan, in one allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+    /// Where the scan goes on: the new low bound (forward) or high bound (reverse). None: the scan is over.
+    pub(crate) resume: Option<Vec<u8>>,
+}
+
+/// One entry of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageEntry<'p> {
+    pub(crate) key: &'p [u8],
+    pub(crate) value: &'p [u8],
+    pub(crate) version: u64,
+    /// The key stands for all keys that start with it.
+    pub(crate) rolled: bool,
+}
+
+/// A page stops growing at about this size.
+const PAGE_BYTES: usize = 64 * 1024;
+
+impl Page {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn entry(&self, index: usize) -> PageEntry<'_> {
+        let start = index.checked_sub(1).map_or(0, |before| self.items[before].value_end);
+        let Item { key_end, value_end, version, rolled } = self.items[index];
+        PageEntry {
+            key: &self.bytes[start..key_end],
+            value: &self.bytes[key_end..value_end],
+            version,
+            rolled,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+        self.resume = None;
+    }
+
+    fn is_full(&self, request: &PageRequest<'_>) -> bool {
+        self.items.len() >= request.entries_max || self.bytes.len() >= PAGE_BYTES
+    }
+}
+
+impl<'a> Limb<'a> {
+    /// Fills `page` with what comes first in the requested range. A page may be empty although the scan is not over.
+    pub(crate) fn fill(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<()> {
+        self.retry(|_| {
+            page.clear();
+            if request.high.is_some_and(|high| high <= request.low) {
+                return Ok(());
+            }
+            if request.reverse { self.fill_reverse(request, page) } else { self.fill_forward(request, page) }
+        })
+    }
+
+    fn fill_forward(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
+        let fenced = self.descend_fenced(Aim::At(request.low), 0)?;
+        let (blob, base) = (fenced.leaf.blob(), fenced.leaf.base);
+        let absolute = &request.low[..base];
+        let mut cursor = Cursor::new(blob);
+        cursor.seek(&request.low[base..]);
+        let mut over = false;
+        let mut resume = None;
+        while cursor.leaf().is_some() {
+            if request.high.is_some_and(|high| !is_below(absolute, cursor.key(), high)) {
+                over = true;
+                break;
+            }
+            if page.is_full(request) {
+                resume = Some([absolute, cursor.key()].concat());
+                break;
+            }
+            match page.push(blob, absolute, &cursor, request) {
+                None => cursor.advance(),
+                Some(rolled) => match successor(&rolled) {
+                    // All keys to the end start with it.
+                    None => {
+                        over = true;
+                        break;
+                    }
+                    Some(next) => match next.strip_prefix(absolute) {
+                        Some(rest) if next.len() > base => {
+                            cursor.seek(rest);
+                            // The next leaf blob may begin with more of what was rolled up.
+                            if cursor.leaf().is_none()
+                                && fenced.high.as_ref().is_some_and(|high| *high < next)
+                            {
+                                resume = Some(next);
+                            }
+                        }
+                        _ => {
+                            resume = Some(next);
+                            break;
+                        }
+                    },
+                },
+            }
+        }
+        if !over {
+            page.resume = resume.or(fenced.high);
+        }
+        if page.resume.as_deref().is_some_and(|next| request.high.is_some_and(|high| next >= high)) {
+            page.resume = None;
+        }
+        fenced.leaf.validate()
+    }
+
+    fn fill_reverse(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
+        let fenced = self.descend_fenced(Aim::Below(request.high), 0)?;
+        let (blob, base) = (fenced.leaf.blob(), fenced.leaf.base);
+        let absolute = &request.high.unwrap_or(&[])[..base];
+        let mut cursor = Cursor::new(blob);
+        match request.high {
+            Some(high) => cursor.seek_below(&high[base..]),
+            None => cursor.last(),
+        }
+        let mut over = false;
+        let mut resume = None;
+        while cursor.leaf().is_some() {
+            if is_below(absolute, cursor.key(), request.low) {
+                over = true;
+                break;
+            }
+            if page.is_full(request) {
+                resume = page.last_key();
+                break;
+            }
+            match page.push(blob, absolute, &cursor, request) {
+                None => cursor.retreat(),
+                Some(rolled) => match rolled.strip_prefix(absolute) {
+                    Some(rest) if rolled.len() > base => {
+                        cursor.seek_below(rest);
+                        // The leaf blob before may end with more of what was rolled up.
+                        if cursor.leaf().is_none() && fenced.low.as_ref().is_some_and(|low| *low > rolled) {
+                            resume = Some(rolled);
+                        }
+                    }
+                    _ => {
+                        resume = Some(rolled);
+                        break;
+                    }
+                },
+            }
+        }
+        if !over {
+            page.resume = resume.or(fenced.low);
+        }
+        if page.resume.as_deref().is_some_and(|next| next <= request.low) {
+            page.resume = None;
+        }
+        fenced.leaf.validate()
+    }
+}
+
+/// Whether `base` and `rest` put together are below `bound`.
+fn is_below(base: &[u8], rest: &[u8], bound: &[u8]) -> bool {
+    let shared = base.len().min(bound.len());
+    match base[..shared].cmp(&bound[..shared]) {
+        std::cmp::Ordering::Equal if base.len() <= bound.len() => rest < &bound[shared..],
+        order => order.is_lt(),
+    }
+}
+
+impl Page {
+    /// Adds the entry under the cursor. Some: it was rolled up into this common prefix.
+    fn push(
+        &mut self,
+        blob: Blob<'_>,
+        base: &[u8],
+        cursor: &Cursor<'_>,
+        request: &PageRequest<'_>,
+    ) -> Option<Vec<u8>> {
+        let leaf = cursor.leaf()?;
+        self.bytes.extend_from_slice(base);
+        self.bytes.extend_from_slice(cursor.key());
+        let key_end = self.bytes.len();
+        if let Some((delimiter, behind)) = request.delimiter {
+            let start = key_end - base.len() - cursor.key().len();
+            let searched = self.bytes.get(start + behind..key_end).unwrap_or(&[]);
+            if let Some(at) = searched.iter().position(|&byte| byte == delimiter) {
+                let end = start + behind + at + 1;
+                self.bytes.truncate(end);
+                self.items.push(Item { key_end: end, value_end: end, version: 0, rolled: true });
+                return Some(self.bytes[start..end].to_vec());
+            }
+        }
+        if !request.keys_only {
+            blob.w.append_to(leaf.value_at(), leaf.value_len(), &mut self.bytes);
+        }
+        self.items.push(Item {
+            key_end,
+            value_end: self.bytes.len(),
+            version: leaf.version(blob),
+            rolled: false,
+        });
+        None
+    }
+
+    fn last_key(&self) -> Option<Vec<u8>> {
+        self.len().checked_sub(1).map(|last| self.entry(last).key.to_vec())
+    }
+}

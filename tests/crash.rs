@@ -1,0 +1,374 @@
+//! A small workload is stopped at every single storage operation, and the power is cut there in several ways: what is
+//! left opens, is sound, holds everything acknowledged and nothing but a prefix of the commits. The same for a recovery
+//! that is itself stopped, and for single operations that fail while the power stays on.
+
+mod common;
+
+use std::io::ErrorKind as IoKind;
+
+use common::{Contents, Dice, assert_sound, cases, contents, small};
+use ramus::io::FaultStorage;
+use ramus::{Db, Durability, ErrorKind, IfExists, Options, Result};
+
+type Run = Box<dyn Fn(&Db) -> Result<()>>;
+type Model = Box<dyn Fn(&mut Contents)>;
+
+/// One step of the workload: what it does to the database, and what to the model if it is a commit.
+struct Step {
+    name: &'static str,
+    run: Run,
+    model: Option<Model>,
+}
+
+fn commit(
+    name: &'static str,
+    run: impl Fn(&Db) -> Result<()> + 'static,
+    model: impl Fn(&mut Contents) + 'static,
+) -> Step {
+    Step { name, run: Box::new(run), model: Some(Box::new(model)) }
+}
+
+fn upkeep(name: &'static str, run: impl Fn(&Db) -> Result<()> + 'static) -> Step {
+    Step { name, run: Box::new(run), model: None }
+}
+
+fn key(i: usize) -> Vec<u8> {
+    format!("dir{}/file{i:05}", i % 3).into_bytes()
+}
+
+fn value(i: usize, len: usize) -> Vec<u8> {
+    vec![i as u8; len]
+}
+
+fn put(tree: &'static str, i: usize, len: usize) -> Step {
+    commit(
+        "put",
+        move |db| db.existing_tree(tree)?.put(key(i), value(i, len)).map(drop),
+        move |model| drop(model.get_mut(tree).unwrap().insert(key(i), value(i, len))),
+    )
+}
+
+fn delete(tree: &'static str, i: usize) -> Step {
+    commit(
+        "delete",
+        move |db| db.existing_tree(tree)?.delete(key(i)).map(|there| assert!(there)),
+        move |model| drop(model.get_mut(tree).unwrap().remove(&key(i)).unwrap()),
+    )
+}
+
+fn rename(tree: &'static str, src: usize, dst: usize) -> Step {
+    commit(
+        "rename",
+        move |db| db.existing_tree(tree)?.rename(key(src), key(dst), IfExists::Replace).map(drop),
+        move |model| {
+            let tree = model.get_mut(tree).unwrap();
+            let value = tree.remove(&key(src)).unwrap();
+            tree.insert(key(dst), value);
+        },
+    )
+}
+
+/// Large enough to cut blobs, and over two trees.
+fn batch(from: usize, count: usize, len: usize) -> Step {
+    commit(
+        "batch",
+        move |db| {
+            let (a, b) = (db.default_tree(), db.existing_tree("other")?);
+            db.batch(|batch| {
+                for i in from..from + count {
+                    batch.put(if i % 2 == 0 { &a } else { &b }, key(i), value(i, len));
+                }
+                batch.delete(&a, key(0));
+            })
+            .map(drop)
+        },
+        move |model| {
+            for i in from..from + count {
+                let tree = if i % 2 == 0 { "default" } else { "other" };
+                model.get_mut(tree).unwrap().insert(key(i), value(i, len));
+            }
+            model.get_mut("default").unwrap().remove(&key(0));
+        },
+    )
+}
+
+fn make(tree: &'static str) -> Step {
+    commit(
+        "make tree",
+        move |db| db.tree(tree).map(drop),
+        move |model| drop(model.insert(tree.into(), Default::default())),
+    )
+}
+
+fn workload() -> Vec<Step> {
+    let mut steps = vec![make("other"), put("default", 0, 10), put("other", 1, 4000)];
+    steps.push(upkeep("checkpoint", Db::checkpoint));
+    steps.push(batch(10, 40, 3000));
+    steps.extend([put("default", 0, 100), rename("default", 10, 500), rename("other", 11, 13)]);
+    steps.push(upkeep("checkpoint", Db::checkpoint));
+    steps.extend([make("doomed"), put("doomed", 3, 4096), put("doomed", 4, 0)]);
+    steps.extend((0..6).map(|i| delete("default", 12 + 2 * i)));
+    steps.push(upkeep("sync", Db::sync));
+    steps.push(commit(
+        "drop tree",
+        |db| db.drop_tree("doomed"),
+        |model| drop(model.remove("doomed").unwrap()),
+    ));
+    steps.push(batch(100, 30, 1000));
+    steps.extend((0..8).map(|i| delete("default", 100 + 2 * i)));
+    steps.push(upkeep("compact", Db::compact));
+    steps.extend([put("other", 1, 1), delete("other", 1), make("doomed"), put("doomed", 9, 9)]);
+    steps
+}
+
+fn start() -> Contents {
+    Contents::from([("default".to_owned(), Default::default())])
+}
+
+/// The contents after each number of commits.
+fn states(steps: &[Step]) -> Vec<Contents> {
+    let mut all = vec![start()];
+    for model in steps.iter().filter_map(|step| step.model.as_ref()) {
+        let mut next = all[all.len() - 1].clone();
+        model(&mut next);
+        all.push(next);
+    }
+    all
+}
+
+/// How a run ended: commits acknowledged, commits that must survive, whether it got to the end, highest version seen.
+#[derive(Debug, Default)]
+struct Ran {
+    acknowledged: usize,
+    durable: usize,
+    complete: bool,
+}
+
+fn run(options: &Options, steps: &[Step], sync: bool) -> Ran {
+    let mut ran = Ran::default();
+    let Ok(db) = options.open("") else { return ran };
+    for step in steps {
+        if (step.run)(&db).is_err() {
+            return ran;
+        }
+        ran.acknowledged += usize::from(step.model.is_some());
+        if sync || step.model.is_none() {
+            ran.durable = ran.acknowledged;
+        }
+    }
+    ran.complete = true;
+    ran
+}
+
+/// Opens what a crash left and checks it: a prefix of the commits, with all that must be there, and sound.
+fn verify(storage: &FaultStorage, options: &Options, states: &[Contents], ran: &Ran, what: &str) {
+    let db = match options.open("") {
+        Ok(db) => db,
+        Err(error) => panic!("{what}: the open after the crash failed: {error}"),
+    };
+    let left = contents(&db).expect("the contents can be read");
+    let most = (ran.acknowledged + usize::from(!ran.complete)).min(states.len() - 1);
+    let kept = (ran.durable..=most).any(|k| states[k] == left);
+    assert!(
+        kept,
+        "{what}: {ran:?}: the contents are those after {:?} commits",
+        states.iter().position(|state| *state == left)
+    );
+    assert_sound(&db);
+    db.default_tree().put(b"after", b"").unwrap_or_else(|error| panic!("{what}: a put failed: {error}"));
+    drop(db);
+    assert!(storage.contents("journal.next").is_none(), "{what}: a second journal stayed");
+}
+
+fn options(storage: &FaultStorage, sync: bool) -> Options {
+    let durability = match sync {
+        true => Durability::Sync,
+        false => Durability::Batched { bytes: 2000, interval: None },
+    };
+    small(storage).durability(durability)
+}
+
+fn crashes(storage: &FaultStorage, dice: &mut Dice, seeds: u64) -> Vec<(String, FaultStorage)> {
+    let mut all = vec![
+        ("keeping all".to_owned(), storage.crash_keep_all()),
+        ("losing all".to_owned(), storage.crash_lose_all()),
+    ];
+    for _ in 0..seeds {
+        let seed = dice.roll();
+        all.push((format!("crash seed {seed}"), storage.crash(seed)));
+    }
+    all
+}
+
+fn operations(steps: &[Step], sync: bool) -> u64 {
+    let storage = FaultStorage::new();
+    assert!(run(&options(&storage, sync), steps, sync).complete);
+    storage.operations()
+}
+
+fn power_cut_everywhere(sync: bool) {
+    let mut dice = Dice(common::seed());
+    let steps = workload();
+    let states = states(&steps);
+    for n in 0..=operations(&steps, sync) {
+        let storage = FaultStorage::new();
+        storage.fail_after(n);
+        let ran = run(&options(&storage, sync), &steps, sync);
+        for (how, left) in crashes(&storage, &mut dice, cases(5)) {
+            verify(&left, &options(&left, sync), &states, &ran, &format!("operation {n}, {how}"));
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_no_acknowledged_commit() {
+    power_cut_everywhere(true);
+}
+
+#[test]
+fn a_power_cut_at_any_operation_leaves_a_prefix_of_batched_commits() {
+    power_cut_everywhere(false);
+}
+
+#[test]
+fn a_power_cut_in_the_recovery_loses_nothing_either() {
+    let mut dice = Dice(common::seed());
+    let steps = workload();
+    let states = states(&steps);
+    let total = operations(&steps, true);
+    let mut n = dice.below(5) as u64;
+    while n <= total {
+        let storage = FaultStorage::new();
+        storage.fail_after(n);
+        let ran = run(&options(&storage, true), &steps, true);
+        let seed = dice.roll();
+        for k in 0.. {
+            let left = storage.crash(seed);
+            left.fail_after(k);
+            let opened = options(&left, true).open("").is_ok();
+            for (how, left) in crashes(&left, &mut dice, 2) {
+                let what = format!("operation {n}, crash seed {seed}, recovery operation {k}, {how}");
+                verify(&left, &options(&left, true), &states, &ran, &what);
+            }
+            if opened {
+                break;
+            }
+        }
+        n += (total / cases(30)).max(1);
+    }
+}
+
+/// One failing operation while the power stays on.
+fn fail_once_everywhere(kind: IoKind) {
+    let mut dice = Dice(common::seed());
+    let steps = workload();
+    for n in 0..operations(&steps, true) {
+        let storage = FaultStorage::new();
+        storage.fail_once(n, kind);
+        let db = match options(&storage, true).open("") {
+            Ok(db) => db,
+            // What the failed open left must open again.
+            Err(_) => options(&storage, true)
+                .open("")
+                .unwrap_or_else(|error| panic!("operation {n}: no open after a failed one: {error}")),
+        };
+        let mut model = start();
+        let mut other = None;
+        let mut poisoned = false;
+        for step in &steps {
+            let what = format!("{kind:?} at operation {n}, step {}", step.name);
+            let mut next = model.clone();
+            match (step.run)(&db) {
+                Ok(()) => {
+                    assert!(!poisoned || step.name == "make tree", "{what}: went through after the poison");
+                    if let Some(change) = &step.model
+                        && !poisoned
+                    {
+                        change(&mut next);
+                        model = next;
+                    }
+                }
+                Err(_) if poisoned || other.is_some() => {}
+                Err(error) => {
+                    if let Some(change) = &step.model {
+                        change(&mut next);
+                    }
+                    let now = contents(&db).unwrap_or_else(|error| panic!("{what}: reads stopped: {error}"));
+                    let write =
+                        db.default_tree().put(b"probe", b"").and_then(|_| db.default_tree().delete(b"probe"));
+                    poisoned = match write {
+                        Ok(_) => false,
+                        Err(after) => {
+                            assert_eq!(after.kind(), ErrorKind::Poisoned, "{what}: {error}, then {after}");
+                            true
+                        }
+                    };
+                    if poisoned {
+                        assert!(now == model || now == next, "{what}: {error}: neither before nor after");
+                        other = Some(next);
+                    } else {
+                        assert!(now == model, "{what}: {error}: not poisoned, yet something changed");
+                        // The step was refused: it works now.
+                        if let Err(again) = (step.run)(&db) {
+                            panic!("{what}: {error}, and again: {again}");
+                        }
+                        model = next;
+                    }
+                }
+            }
+        }
+        let now = contents(&db).expect("reads go on");
+        assert!(
+            now == model || other.as_ref() == Some(&now),
+            "{kind:?} at operation {n}: the contents at the end"
+        );
+        let mut all = crashes(&storage, &mut dice, 2);
+        drop(db);
+        all.push(("no crash".to_owned(), storage.clone()));
+        for (how, left) in all {
+            let db = options(&left, true)
+                .open("")
+                .unwrap_or_else(|error| panic!("{kind:?} at operation {n}, {how}: no open: {error}"));
+            let now = contents(&db).expect("the contents can be read");
+            assert!(
+                now == model || other.as_ref() == Some(&now),
+                "{kind:?} at operation {n}, {how}: something acknowledged is gone"
+            );
+            assert_sound(&db);
+        }
+    }
+}
+
+#[test]
+fn an_operation_that_fails_once_changes_nothing_or_poisons() {
+    fail_once_everywhere(IoKind::Other);
+}
+
+#[test]
+fn a_device_that_is_full_once_changes_nothing_or_poisons() {
+    fail_once_everywhere(IoKind::StorageFull);
+}
+
+#[test]
+fn versions_are_not_given_again_after_a_crash() {
+    let mut dice = Dice(common::seed());
+    let mut storage = FaultStorage::new();
+    let mut seen = 0;
+    for _ in 0..cases(60) {
+        let db = options(&storage, false).open("").unwrap();
+        for i in 0..dice.below(40) {
+            let version = db.default_tree().put(key(i), value(i, dice.below(200))).unwrap();
+            assert!(version > seen, "version {version} after {seen}");
+            seen = version;
+            if dice.below(20) == 0 {
+                db.checkpoint().unwrap();
+            }
+        }
+        if dice.below(4) == 0 {
+            db.close().unwrap();
+        }
+        let left = storage.crash(dice.roll());
+        drop(db);
+        storage = left;
+    }
+}
