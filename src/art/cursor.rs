@@ -3,9 +3,10 @@
 //! Runs on bytes that may be changing under it: depth and steps are bounded, what it yields counts after validation.
 
 use super::header::Blob;
+use super::inner::Child;
 use super::leaf::Leaf;
 use super::node::{Found, Node};
-use super::ptr::{Target, decode};
+use super::ptr::{self, Target, decode};
 use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 
 /// More steps than a sound blob can ask for between two entries: each visits or leaves a node.
@@ -43,6 +44,13 @@ impl<'a> Cursor<'a> {
     /// The pointer of the entry that the cursor stands on, 0 for none.
     pub(crate) fn pointer(&self) -> u16 {
         self.leaf.map_or(0, |(ptr, _)| ptr)
+    }
+
+    /// The limb that the entry leads to, if it is a mount: then the key is its path.
+    #[inline]
+    pub(crate) fn mount(&self) -> Option<Child> {
+        let (ptr, leaf) = self.leaf?;
+        ptr::is_mount(ptr).then(|| self.blob.child_of(leaf))
     }
 
     /// The relative key of that entry.
@@ -126,7 +134,7 @@ impl<'a> Cursor<'a> {
                     self.key.push(byte);
                     ptr = w.u16_at(slot);
                 }
-                Target::Leaf(offset) => {
+                Target::Leaf(offset) | Target::Mount(offset) => {
                     let leaf = Leaf::at(w, offset);
                     let (at, len) = (leaf.suffix_at(), leaf.suffix_len());
                     let same = w.common_prefix(at, len, rest);
@@ -237,7 +245,7 @@ impl<'a> Cursor<'a> {
 
     fn enter(&mut self, ptr: u16, at: usize) {
         match decode(ptr) {
-            Target::Leaf(offset) => self.stand(ptr, Leaf::at(self.blob.w, offset)),
+            Target::Leaf(offset) | Target::Mount(offset) => self.stand(ptr, Leaf::at(self.blob.w, offset)),
             Target::Node(offset) => {
                 self.push(Node::at(self.blob.w, offset), at);
             }

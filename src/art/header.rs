@@ -9,20 +9,24 @@
 //!      8     4 blob id
 //!     12     4 heap end: first byte not in use
 //!     16     4 garbage: bytes below the heap end that no node or leaf uses
-//!     20     4 entries
+//!     20     2 entries, mounts included
+//!     22     2 below (leaf blob: of all keys in it; inner blob: of the leftmost child)
 //!     24     2 root pointer
 //!     26     2 pointer of the leaf inserted last (0 none): tells an ascending run
 //!     28     4 leftmost child's id (inner blob)
 //!     32     8 version base: narrow versions are deltas to it
 //!     40     8 database id
 //!     48     2 how many bytes longer the leftmost child's base is (inner blob)
-//!     50     2 flags, reserved (mounts, large values, expiry below)
+//!     50     2 flags, reserved (large values, expiry below)
 //!     52     2 hint table offset in units of 4 bytes, reserved (0 none)
 //!     54     2 hint table entries, reserved
 //!     56     4 sum of the lengths of the relative keys
 //!     60     4 sum of the lengths of the values
 //! ```
 //! Invariant H1: `64 + live bytes + garbage = heap end`.
+//!
+//! *Below* ([`Below`](super::Below)) bounds what lies below: bits 0-13 the longest relative key, bit 15 whether there may be
+//! mounts. A parent's is never less than its child's, plus the bytes between their bases.
 
 use super::words::Words;
 use crate::limits::BLOB_BYTES;
@@ -42,6 +46,7 @@ const AT_ID: usize = 8;
 const AT_HEAP_END: usize = 12;
 const AT_GARBAGE: usize = 16;
 const AT_ENTRIES: usize = 20;
+const AT_BELOW: usize = 22;
 /// Where the root pointer lies: the first slot of every descent.
 pub(crate) const AT_ROOT: usize = 24;
 const AT_LAST: usize = 26;
@@ -58,6 +63,7 @@ const _: () = {
     assert!(
         AT_LEFTMOST_DELTA == AT_DATABASE + 8 && AT_FLAGS == AT_LEFTMOST_DELTA + 2 && AT_HINTS == AT_FLAGS + 2
     );
+    assert!(AT_BELOW == AT_ENTRIES + 2 && AT_ROOT == AT_BELOW + 2);
     assert!(AT_VALUE_BYTES + 4 == HEADER_BYTES && AT_KEY_BYTES == AT_HINTS + 4);
 };
 
@@ -118,7 +124,7 @@ impl<'a> Blob<'a> {
     field!(id, set_id, u32_at, set_u32, AT_ID, u32);
     field!(heap_end, set_heap_end, u32_at, set_u32, AT_HEAP_END, u32);
     field!(garbage, set_garbage, u32_at, set_u32, AT_GARBAGE, u32);
-    field!(entries, set_entries, u32_at, set_u32, AT_ENTRIES, u32);
+    field!(below_word, set_below_word, u16_at, set_u16, AT_BELOW, u16);
     field!(root, u16_at, AT_ROOT, u16);
     field!(last_inserted, set_last_inserted, u16_at, set_u16, AT_LAST, u16);
     field!(leftmost, set_leftmost, u32_at, set_u32, AT_LEFTMOST, u32);
@@ -130,6 +136,17 @@ impl<'a> Blob<'a> {
     field!(key_bytes, set_key_bytes, u32_at, set_u32, AT_KEY_BYTES, u32);
     field!(value_bytes, set_value_bytes, u32_at, set_u32, AT_VALUE_BYTES, u32);
     field!(level, u8_at, AT_LEVEL, u8);
+
+    /// Number of entries, mounts included.
+    #[inline]
+    pub(crate) fn entries(self) -> u32 {
+        u32::from(self.w.u16_at(AT_ENTRIES))
+    }
+
+    pub(crate) fn set_entries(self, entries: u32) {
+        debug_assert!(entries <= u32::from(u16::MAX));
+        self.w.set_u16(AT_ENTRIES, entries as u16);
+    }
 
     /// What the blob says it holds; None for a byte that is no kind.
     #[inline]

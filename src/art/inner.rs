@@ -1,13 +1,16 @@
-//! The entries of an inner blob: separators and children.
+//! The entries of an inner blob: separators and children; and mounts, the entries of leaf blobs that lead to a limb.
 //!
 //! ```text
-//! value of an inner entry: u32 child id, u16 how many bytes longer the child's base is, u16 reserved
+//! value of an inner entry: u32 child id, u16 how many bytes longer the child's base is, u16 below
+//! value of a mount:        u32 id of the limb's root, u16 zero, u16 below
 //! ```
 //! The leftmost child has no separator: it takes all keys below the first one, and stands in the header.
 
 use super::cursor::Cursor;
 use super::header::Blob;
 use super::leaf::Leaf;
+use super::ptr;
+use crate::limits::KEY_BYTES_MAX;
 
 /// Length of an inner entry's value.
 pub(crate) const CHILD_BYTES: usize = 8;
@@ -17,8 +20,80 @@ pub(crate) const CHILD_BYTES: usize = 8;
 pub(crate) struct Child {
     /// The blob's id.
     pub(crate) id: u32,
-    /// How many bytes longer its base is than the parent's.
+    /// How many bytes longer its base is than the parent's; 0 for a mount.
     pub(crate) delta: u16,
+    /// What it may hold.
+    pub(crate) below: Below,
+}
+
+/// Bounds on what lies below a base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Below(u16);
+
+/// Bounds are rounded up to this, so that few puts have to raise them.
+const LONGEST_STEP: usize = 256;
+/// Above this they are exact, so that no limit is missed by the rounding.
+const LONGEST_ROUNDED_MAX: usize = 4096;
+const MOUNTS: u16 = 1 << 15;
+const LONGEST: u16 = (1 << 14) - 1;
+const _: () = assert!(KEY_BYTES_MAX <= LONGEST as usize);
+
+impl Below {
+    /// No key longer than `longest`, and mounts or not.
+    pub(crate) fn new(longest: usize, mounts: bool) -> Self {
+        Self(longest.min(KEY_BYTES_MAX) as u16 | if mounts { MOUNTS } else { 0 })
+    }
+
+    #[inline(always)]
+    pub(super) fn from_word(word: u16) -> Self {
+        Self(word)
+    }
+
+    pub(super) fn word(self) -> u16 {
+        self.0
+    }
+
+    /// The longest key, relative to the base, that may be below.
+    #[inline(always)]
+    pub(crate) fn longest(self) -> usize {
+        usize::from(self.0 & LONGEST)
+    }
+
+    /// Whether there may be mounts below.
+    pub(crate) fn mounts(self) -> bool {
+        self.0 & MOUNTS != 0
+    }
+
+    /// The same, seen from a base that is so many bytes shorter.
+    pub(crate) fn under(self, bytes: usize) -> Self {
+        Self::new(self.longest() + bytes, self.mounts())
+    }
+
+    /// The same, seen from a base that is so many bytes longer.
+    pub(crate) fn over(self, bytes: usize) -> Self {
+        Self::new(self.longest().saturating_sub(bytes), self.mounts())
+    }
+
+    /// What bounds both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self::new(self.longest().max(other.longest()), self.mounts() || other.mounts())
+    }
+
+    /// Whether it bounds all that `other` does.
+    pub(crate) fn holds(self, other: Self) -> bool {
+        self.longest() >= other.longest() && (self.mounts() || !other.mounts())
+    }
+
+    /// What bounds this too, rounded up.
+    pub(crate) fn raised(self, other: Self) -> Self {
+        let both = self.and(other);
+        Self::new(round_up(both.longest()), both.mounts())
+    }
+}
+
+/// A bound for keys of this length, rounded.
+pub(super) fn round_up(longest: usize) -> usize {
+    if longest > LONGEST_ROUNDED_MAX { longest } else { longest.max(1).next_multiple_of(LONGEST_STEP) }
 }
 
 impl Child {
@@ -26,12 +101,13 @@ impl Child {
         let mut bytes = [0; CHILD_BYTES];
         bytes[..4].copy_from_slice(&self.id.to_le_bytes());
         bytes[4..6].copy_from_slice(&self.delta.to_le_bytes());
+        bytes[6..].copy_from_slice(&self.below.word().to_le_bytes());
         bytes
     }
 
     #[inline(always)]
     fn decode(word: u64) -> Self {
-        Self { id: word as u32, delta: (word >> 32) as u16 }
+        Self { id: word as u32, delta: (word >> 32) as u16, below: Below::from_word((word >> 48) as u16) }
     }
 }
 
@@ -53,12 +129,37 @@ impl Blob<'_> {
 
     #[inline]
     pub(crate) fn leftmost_child(self) -> Child {
-        Child { id: self.leftmost(), delta: self.leftmost_delta() }
+        Child {
+            id: self.leftmost(),
+            delta: self.leftmost_delta(),
+            below: Below::from_word(self.below_word()),
+        }
     }
 
     pub(crate) fn set_leftmost_child(self, child: Child) {
         self.set_leftmost(child.id);
         self.set_leftmost_delta(child.delta);
+        self.set_below_word(child.below.word());
+    }
+
+    /// Bounds on what is in the blob and below it, relative to its base.
+    pub(crate) fn below(self) -> Below {
+        if self.is_leaf() {
+            return Below::from_word(self.below_word());
+        }
+        let seen = |child: Child| child.below.under(usize::from(child.delta));
+        self.children().into_iter().map(seen).fold(Below::default(), Below::and)
+    }
+
+    /// Sets what a leaf blob may hold.
+    pub(crate) fn set_below(self, below: Below) {
+        debug_assert!(self.is_leaf());
+        self.set_below_word(below.word());
+    }
+
+    /// The blob as a child of one whose base is so many bytes shorter.
+    pub(crate) fn as_child(self, delta: usize) -> Child {
+        Child { id: self.id(), delta: delta as u16, below: self.below() }
     }
 
     /// Writes the child of an entry anew; `separator` None: the leftmost. False: there is no such entry.
@@ -69,6 +170,25 @@ impl Blob<'_> {
                 Some(leaf) => self.w.write(leaf.value_at(), &child.encode()),
                 None => return false,
             },
+        }
+        true
+    }
+
+    /// Writes the child whose range holds `key` anew.
+    pub(crate) fn set_child_for(self, key: &[u8], child: Child) {
+        match self.floor(key) {
+            Some((_, leaf)) => {
+                self.w.write(leaf.value_at(), &child.encode());
+            }
+            None => self.set_leftmost_child(child),
+        }
+    }
+
+    /// Writes the limb of the mount with exactly this path anew. False: there is no such mount.
+    pub(crate) fn set_mount(self, path: &[u8], limb: Child) -> bool {
+        match self.floor(path) {
+            Some((ptr, leaf)) if ptr::is_mount(ptr) => self.w.write(leaf.value_at(), &limb.encode()),
+            _ => return false,
         }
         true
     }
@@ -92,7 +212,7 @@ impl Blob<'_> {
 
     /// Adds `by` to all deltas, because the blob's own base became so much shorter (or longer: negative).
     pub(crate) fn shift_deltas(self, by: isize) {
-        let moved = |child: Child| Child { id: child.id, delta: (child.delta as isize + by) as u16 };
+        let moved = |child: Child| Child { delta: (child.delta as isize + by) as u16, ..child };
         self.set_leftmost_child(moved(self.leftmost_child()));
         let mut cursor = Cursor::new(self);
         cursor.first();

@@ -23,9 +23,10 @@ mod words;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
-pub(crate) use inner::{CHILD_BYTES, Child};
+pub(crate) use inner::{Below, CHILD_BYTES, Child};
 pub(crate) use insert::room_needed;
 pub(crate) use leaf::Leaf;
 pub(crate) use pack::Rebase;
 pub(crate) use prune::Keep;
+pub(crate) use search::LookUp;
 pub(crate) use words::{Scratch, Words};

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::header::{AT_ROOT, Blob, HEADER_BYTES};
+use super::inner::{Below, round_up};
 use super::leaf::{self, Leaf};
 use super::node::{self, Node, node_bytes_for};
 use super::ptr::{self, Target, decode};
@@ -52,6 +53,8 @@ struct Packer<'a, 'b> {
     entries: u32,
     key_bytes: usize,
     value_bytes: usize,
+    /// What is in the copy, exactly.
+    below: Below,
 }
 
 impl<'a> Blob<'a> {
@@ -69,6 +72,7 @@ impl<'a> Blob<'a> {
             entries: 0,
             key_bytes: 0,
             value_bytes: 0,
+            below: Below::default(),
         };
         if packer.next_leaf > BLOB_BYTES {
             return Err(PackError);
@@ -81,6 +85,12 @@ impl<'a> Blob<'a> {
         to.set_entries(packer.entries);
         to.set_key_bytes(packer.key_bytes as u32);
         to.set_value_bytes(packer.value_bytes as u32);
+        if self.is_leaf() {
+            // Never more than before: the blobs above go by it.
+            let before = self.below().under(rebase.lead.len()).over(rebase.strip);
+            let longest = round_up(packer.below.longest()).min(before.longest());
+            to.set_below(Below::new(longest, packer.below.mounts()));
+        }
         Ok(())
     }
 
@@ -95,7 +105,7 @@ impl<'a> Blob<'a> {
         while let Some((ptr, extra)) = todo.pop() {
             match decode(ptr) {
                 Target::Null | Target::Unknown => return Err(PackError),
-                Target::Leaf(offset) => {
+                Target::Leaf(offset) | Target::Mount(offset) => {
                     let leaf = Leaf::at(self.w, offset);
                     if leaf.has_version() {
                         let version = leaf.version(self);
@@ -135,10 +145,10 @@ struct Todo {
     above: usize,
 }
 
-/// What is at the end of a chain of nodes with one child each.
+/// What is at the end of a chain of nodes with one child each; a leaf or mount with its pointer.
 enum End {
     Node(Node),
-    Leaf(Leaf),
+    Leaf(Leaf, u16),
 }
 
 /// A slot of the target that is to lead to a leaf holds the leaf's number under this tag until the leaf has its place.
@@ -164,10 +174,10 @@ impl Packer<'_, '_> {
                 _ => {
                     let index = usize::from(self.to.w.u16_at(slot) & !PENDING_LEAF);
                     let place = leaves.get(index).ok_or(PackError)?;
-                    let (End::Leaf(leaf), strip) = self.follow(*place, rebase, &mut lead)? else {
+                    let (End::Leaf(leaf, ptr), strip) = self.follow(*place, rebase, &mut lead)? else {
                         return Err(PackError);
                     };
-                    self.copy_leaf(leaf, place, &lead, strip)?;
+                    self.copy_leaf(leaf, ptr, place, &lead, strip)?;
                 }
             }
         }
@@ -212,7 +222,9 @@ impl Packer<'_, '_> {
         loop {
             match decode(ptr) {
                 Target::Null | Target::Unknown => return Err(PackError),
-                Target::Leaf(offset) => return Ok((End::Leaf(Leaf::at(self.from.w, offset)), strip)),
+                Target::Leaf(offset) | Target::Mount(offset) => {
+                    return Ok((End::Leaf(Leaf::at(self.from.w, offset), ptr), strip));
+                }
                 Target::Node(offset) => {
                     let node = Node::at(self.from.w, offset);
                     // A chain may be longer than what is stripped, where its first node is not.
@@ -237,7 +249,14 @@ impl Packer<'_, '_> {
         }
     }
 
-    fn copy_leaf(&mut self, leaf: Leaf, place: &Todo, lead: &[u8], strip: usize) -> Result<(), PackError> {
+    fn copy_leaf(
+        &mut self,
+        leaf: Leaf,
+        from: u16,
+        place: &Todo,
+        lead: &[u8],
+        strip: usize,
+    ) -> Result<(), PackError> {
         let suffix = lead.len() + leaf.suffix_len().checked_sub(strip).ok_or(PackError)?;
         let at = self.next_leaf;
         let bytes = leaf::copied_bytes(self.from, leaf, suffix, self.to.version_base());
@@ -247,10 +266,15 @@ impl Packer<'_, '_> {
         // The last word is written whole first, so that padding is zero.
         self.to.w.set_u32(at + bytes - 4, 0);
         leaf::copy(self.to, at, self.from, leaf, lead, strip);
-        self.to.w.set_u16(place.slot, ptr::leaf(at));
+        self.to.w.set_u16(place.slot, ptr::moved(from, at));
         self.next_leaf += bytes;
         self.entries += 1;
         self.key_bytes += place.above + suffix;
+        let below = match ptr::is_mount(from) {
+            true => Below::new(self.from.child_of(leaf).below.longest(), true),
+            false => Below::default(),
+        };
+        self.below = self.below.and(below.under(place.above + suffix));
         self.value_bytes += leaf.value_len();
         Ok(())
     }

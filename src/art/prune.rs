@@ -54,7 +54,7 @@ impl Blob<'_> {
                     let Found::At(child) = node.find(w, byte) else { break keep };
                     (slot, rest) = (child, under);
                 }
-                Target::Leaf(offset) => {
+                Target::Leaf(offset) | Target::Mount(offset) => {
                     let leaf = Leaf::at(w, offset);
                     let (at, len) = (leaf.suffix_at(), leaf.suffix_len());
                     let same = w.common_prefix(at, len, rest);

@@ -9,12 +9,15 @@ pub(crate) enum Target {
     Node(usize),
     /// A leaf at this byte offset.
     Leaf(usize),
-    /// A tag that this format version does not use (2 is kept for mounts).
+    /// A mount at this byte offset: laid out as a leaf, its value names the limb that holds all keys below its path.
+    Mount(usize),
+    /// A tag that this format version does not use.
     Unknown,
 }
 
 const TAG_NODE: u16 = 0;
 const TAG_LEAF: u16 = 1;
+const TAG_MOUNT: u16 = 2;
 const OFFSET_BITS: u32 = 14;
 
 #[inline(always)]
@@ -26,6 +29,7 @@ pub(crate) fn decode(ptr: u16) -> Target {
     match ptr >> OFFSET_BITS {
         TAG_NODE => Target::Node(offset),
         TAG_LEAF => Target::Leaf(offset),
+        TAG_MOUNT => Target::Mount(offset),
         _ => Target::Unknown,
     }
 }
@@ -38,4 +42,20 @@ pub(crate) fn node(offset: usize) -> u16 {
 pub(crate) fn leaf(offset: usize) -> u16 {
     debug_assert!(offset.is_multiple_of(4));
     (offset / 4) as u16 | TAG_LEAF << OFFSET_BITS
+}
+
+pub(crate) fn mount(offset: usize) -> u16 {
+    debug_assert!(offset.is_multiple_of(4));
+    (offset / 4) as u16 | TAG_MOUNT << OFFSET_BITS
+}
+
+/// Whether the pointer leads to a mount.
+#[inline(always)]
+pub(crate) fn is_mount(ptr: u16) -> bool {
+    ptr >> OFFSET_BITS == TAG_MOUNT
+}
+
+/// The pointer to another offset, with the tag of this one.
+pub(crate) fn moved(ptr: u16, offset: usize) -> u16 {
+    (offset / 4) as u16 | ptr & !((1 << OFFSET_BITS) - 1)
 }

@@ -11,7 +11,7 @@ use super::ptr::{Target, decode};
 type Step = (usize, Option<u8>);
 
 impl Blob<'_> {
-    /// Takes an entry out; false when the key is not there. Nodes left empty go too; a node left with one child stays
+    /// Takes the entry with exactly this key, or the mount with exactly this path, out; false when there is none. Nodes left empty go too; a node left with one child stays
     /// until the next compaction.
     pub(crate) fn remove(self, key: &[u8]) -> bool {
         let w = self.w;
@@ -39,7 +39,7 @@ impl Blob<'_> {
                     path.push((offset, Some(byte)));
                     (slot, rest) = (child, below);
                 }
-                Target::Leaf(offset) => {
+                Target::Leaf(offset) | Target::Mount(offset) => {
                     let leaf = Leaf::at(w, offset);
                     if leaf.suffix_len() != rest.len() || !w.equals(leaf.suffix_at(), rest) {
                         return false;

@@ -2,49 +2,30 @@
 //! step consumes a byte of the key or is counted, and what they return means something only after validation.
 
 use super::header::{AT_ROOT, Blob};
+use super::inner::Child;
 use super::leaf::Leaf;
 use super::node::{Found, Node};
 use super::ptr::{Target, decode};
 use crate::limits::KEY_BYTES_MAX;
 
+/// What a leaf blob has for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LookUp {
+    /// Neither record nor mount.
+    Nothing,
+    /// Its record.
+    Record(Leaf),
+    /// All keys that start with the first `path` bytes are in this limb, under the rest of their bytes.
+    Mount { path: usize, limb: Child },
+}
+
 impl Blob<'_> {
     /// The leaf of exactly `key`.
     #[inline]
     pub(crate) fn find(self, key: &[u8]) -> Option<Leaf> {
-        let w = self.w;
-        let mut slot = AT_ROOT;
-        let mut rest = key;
-        loop {
-            match decode(w.u16_at(slot)) {
-                Target::Node(offset) => {
-                    let node = Node::at(w, offset);
-                    let len = node.prefix_len();
-                    if len != 0 {
-                        if !w.starts(node.prefix_at(), len, rest) {
-                            return None;
-                        }
-                        rest = &rest[len..];
-                    }
-                    let Some((&byte, below)) = rest.split_first() else {
-                        if !node.has_terminal() {
-                            return None;
-                        }
-                        let Target::Leaf(offset) = decode(w.u16_at(node.terminal_slot())) else {
-                            return None;
-                        };
-                        let leaf = Leaf::at(w, offset);
-                        return (leaf.suffix_len() == 0).then_some(leaf);
-                    };
-                    slot = node.find_slot(w, byte)?;
-                    rest = below;
-                }
-                Target::Leaf(offset) => {
-                    let leaf = Leaf::at(w, offset);
-                    let same = leaf.suffix_len() == rest.len() && w.equals(leaf.suffix_at(), rest);
-                    return same.then_some(leaf);
-                }
-                Target::Null | Target::Unknown => return None,
-            }
+        match self.look_up(key) {
+            LookUp::Record(leaf) => Some(leaf),
+            LookUp::Mount { .. } | LookUp::Nothing => None,
         }
     }
 
@@ -80,7 +61,7 @@ impl Blob<'_> {
                     }
                     (ptr, rest) = (child, below);
                 }
-                Target::Leaf(offset) => {
+                Target::Leaf(offset) | Target::Mount(offset) => {
                     let leaf = Leaf::at(w, offset);
                     let len = leaf.suffix_len();
                     let same = w.common_prefix(leaf.suffix_at(), len, rest);
@@ -105,11 +86,75 @@ impl Blob<'_> {
                         None => return None,
                     };
                 }
-                Target::Leaf(offset) => return Some((ptr, Leaf::at(self.w, offset))),
+                Target::Leaf(offset) | Target::Mount(offset) => {
+                    return Some((ptr, Leaf::at(self.w, offset)));
+                }
                 Target::Null | Target::Unknown => return None,
             }
         }
         None
+    }
+
+    /// What the blob has for `key`: its record, or the mount whose path it starts with.
+    #[inline]
+    pub(crate) fn look_up(self, key: &[u8]) -> LookUp {
+        let w = self.w;
+        let mut slot = AT_ROOT;
+        let mut rest = key;
+        loop {
+            match decode(w.u16_at(slot)) {
+                Target::Node(offset) => {
+                    let node = Node::at(w, offset);
+                    let len = node.prefix_len();
+                    if len != 0 {
+                        if !w.starts(node.prefix_at(), len, rest) {
+                            return LookUp::Nothing;
+                        }
+                        rest = &rest[len..];
+                    }
+                    let Some((&byte, below)) = rest.split_first() else {
+                        if !node.has_terminal() {
+                            return LookUp::Nothing;
+                        }
+                        let Target::Leaf(offset) = decode(w.u16_at(node.terminal_slot())) else {
+                            return LookUp::Nothing;
+                        };
+                        let leaf = Leaf::at(w, offset);
+                        return if leaf.suffix_len() == 0 { LookUp::Record(leaf) } else { LookUp::Nothing };
+                    };
+                    let Some(next) = node.find_slot(w, byte) else { return LookUp::Nothing };
+                    (slot, rest) = (next, below);
+                }
+                Target::Leaf(offset) => {
+                    let leaf = Leaf::at(w, offset);
+                    let same = leaf.suffix_len() == rest.len() && w.equals(leaf.suffix_at(), rest);
+                    return if same { LookUp::Record(leaf) } else { LookUp::Nothing };
+                }
+                Target::Mount(offset) => return self.look_up_mount(offset, key.len() - rest.len(), rest),
+                Target::Null | Target::Unknown => return LookUp::Nothing,
+            }
+        }
+    }
+
+    #[cold]
+    fn look_up_mount(self, offset: usize, above: usize, rest: &[u8]) -> LookUp {
+        let leaf = Leaf::at(self.w, offset);
+        let len = leaf.suffix_len();
+        if len <= rest.len() && self.w.equals(leaf.suffix_at(), &rest[..len]) {
+            return LookUp::Mount { path: above + len, limb: self.child_of(leaf) };
+        }
+        LookUp::Nothing
+    }
+
+    /// The mount whose path `key` starts with: the path's length, and the limb.
+    pub(crate) fn mount_on(self, key: &[u8]) -> Option<(usize, Child)> {
+        if !self.below().mounts() {
+            return None;
+        }
+        match self.look_up(key) {
+            LookUp::Mount { path, limb } => Some((path, limb)),
+            _ => None,
+        }
     }
 
     /// Calls `found` for every entry whose key is a prefix of `key`, shortest first.
@@ -143,7 +188,7 @@ impl Blob<'_> {
                     }
                     return;
                 }
-                Target::Null | Target::Unknown => return,
+                Target::Mount(_) | Target::Null | Target::Unknown => return,
             }
         }
     }

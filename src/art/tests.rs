@@ -12,6 +12,7 @@ type Model = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
 fn empty(scratch: &Scratch) -> Blob<'_> {
     let blob = Blob::new(scratch.words());
     blob.init(Kind::Leaf, 0, 7, 99);
+    blob.set_below(Below::new(crate::limits::KEY_BYTES_MAX, true));
     blob
 }
 
@@ -244,7 +245,7 @@ fn golden_bytes() {
     let expected: &[u8] = &[
         b'R', b'B', b'L', b'B', 1, 0, 1, 0, // magic, format, leaf, level
         7, 0, 0, 0, 108, 0, 0, 0, // id, heap end
-        0, 0, 0, 0, 2, 0, 0, 0, // garbage, entries
+        0, 0, 0, 0, 2, 0, 0, 1, // garbage, entries, below: keys up to 256
         16, 0, 0, 0, 0, 0, 0, 0, // root at 64, last inserted, leftmost
         5, 0, 0, 0, 0, 0, 0, 0, // version base
         99, 0, 0, 0, 0, 0, 0, 0, // database
@@ -266,9 +267,9 @@ fn an_inner_blob_whose_bases_do_not_start_its_separators_is_refused() {
         let scratch = Scratch::new();
         let blob = Blob::new(scratch.words());
         blob.init(Kind::Inner, 1, 7, 99);
-        blob.set_leftmost_child(Child { id: 1, delta: deltas[0] });
+        blob.set_leftmost_child(Child { id: 1, delta: deltas[0], below: Below::default() });
         for (id, (separator, delta)) in [("lib/a", deltas[1]), ("lib/c", deltas[2])].into_iter().enumerate() {
-            let child = Child { id: id as u32 + 2, delta };
+            let child = Child { id: id as u32 + 2, delta, below: Below::default() };
             blob.insert(separator.as_bytes(), None, &child.encode()).unwrap();
         }
         blob.verify(65_536, Some((7, 99))).is_ok()

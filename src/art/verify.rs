@@ -6,10 +6,10 @@
 
 use super::cursor::Cursor;
 use super::header::{AT_ROOT, Blob, FORMAT, HEADER_BYTES, Kind, MAGIC};
-use super::inner::CHILD_BYTES;
+use super::inner::{Below, CHILD_BYTES};
 use super::leaf::Leaf;
 use super::node::Node;
-use super::ptr::{Target, decode};
+use super::ptr::{self, Target, decode};
 use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 struct Walk<'a> {
@@ -125,16 +125,29 @@ impl Walk<'_> {
         let w = self.blob.w;
         match decode(ptr) {
             Target::Null | Target::Unknown => Err(format!("pointer {ptr:#06x} leads nowhere")),
-            Target::Leaf(offset) => {
+            Target::Leaf(offset) | Target::Mount(offset) => {
                 let leaf = Leaf::at(w, offset);
                 self.take(offset, leaf.bytes())?;
                 let key = above + leaf.suffix_len();
+                let is_mount = ptr::is_mount(ptr);
                 let payload = match self.kind {
+                    Kind::Leaf if is_mount => !leaf.has_version() && leaf.value_len() == CHILD_BYTES,
                     Kind::Leaf => leaf.has_version() && leaf.value_len() <= VALUE_BYTES_MAX,
-                    Kind::Inner => !leaf.has_version() && leaf.value_len() == CHILD_BYTES,
+                    Kind::Inner => !is_mount && !leaf.has_version() && leaf.value_len() == CHILD_BYTES,
                 };
                 if leaf.is_unknown() || key > KEY_BYTES_MAX || !payload {
                     return Err(format!("leaf at {offset} breaks a limit"));
+                }
+                let mut below = Below::new(key, false);
+                if is_mount {
+                    let limb = self.blob.child_of(leaf);
+                    if limb.id == 0 || limb.delta != 0 {
+                        return Err(format!("mount at {offset} leads nowhere"));
+                    }
+                    below = Below::new(key + limb.below.longest(), true);
+                }
+                if self.kind == Kind::Leaf && !self.blob.below().holds(below) {
+                    return Err(format!("leaf at {offset} is more than the header admits"));
                 }
                 self.entries += 1;
                 self.key_bytes += key;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::latched::{Held, Lack, Latched, check_expectation, effects, lacking};
+use super::latched::{Held, Lack, Latched, Need, check_expectation, effects, lacking};
 use super::plan::{Change, Plan, Span};
 use super::{Engine, TreeState};
 use crate::error::{Error, Result};
@@ -69,8 +69,9 @@ impl Engine {
                     for Lack { tree, key, need } in lacks {
                         let limb = self.limb(&trees[&tree]);
                         match need {
-                            Some(need) => limb.make_room(&self.gate, &key, need, first)?,
-                            None => limb.cut_at(&self.gate, &key)?,
+                            Need::Room(bytes) => limb.make_room(&self.gate, &key, bytes, first)?,
+                            Need::Cut => limb.cut_at(&self.gate, &key)?,
+                            Need::Admit => limb.admit(&self.gate, &key)?,
                         }
                     }
                     first = false;
@@ -167,7 +168,7 @@ impl Engine {
         }
         let effects = effects(plan, latched)?;
         let lacks = lacking(&effects, latched, journal.last_sequence());
-        let cuts = lacks.iter().filter(|lack| lack.need.is_none()).count();
+        let cuts = lacks.iter().filter(|lack| lack.need == Need::Cut).count();
         if latched.0.len() + cuts > self.batch_blobs_max() {
             return Err(self.batch_too_wide());
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{TREE_NAME_BYTES_MAX, TREES_MAX};
 use crate::store::BlobId;
-use crate::sync::{AtomicBool, Ordering};
+use crate::tree::Life;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RCAT");
 const FORMAT: u32 = 1;
@@ -25,30 +25,26 @@ pub(crate) struct TreeState {
     pub(crate) id: u32,
     pub(crate) name: String,
     root: BlobId,
-    dropped: AtomicBool,
+    life: Life,
 }
 
 impl TreeState {
     pub(crate) fn new(id: u32, name: String, root: BlobId) -> Self {
-        Self { id, name, root, dropped: AtomicBool::new(false) }
+        Self { id, name, root, life: Life::default() }
     }
 
     pub(crate) fn root(&self) -> BlobId {
         self.root
     }
 
-    pub(super) fn set_dropped(&self) {
-        self.dropped.store(true, Ordering::Release);
-    }
-
-    /// The flag that is set before the tree's blobs are freed: whoever read them checks it afterwards.
-    pub(crate) fn dropped(&self) -> &AtomicBool {
-        &self.dropped
+    /// What whoever reads or changes the tree has to look at.
+    pub(crate) fn life(&self) -> &Life {
+        &self.life
     }
 
     /// An error once the tree was dropped.
     pub(crate) fn check_alive(&self) -> Result<()> {
-        if self.dropped.load(Ordering::Acquire) {
+        if self.life.has_ended() {
             let what = format_args!("tree {:?} was dropped", self.name);
             return Err(Error::new(ErrorKind::NotFound, what));
         }

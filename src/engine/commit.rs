@@ -33,6 +33,8 @@ enum Step {
     Done(Outcome, bool),
     /// There is no room for the value: so many bytes are needed.
     Room(usize),
+    /// The key is longer than those that the blobs above know of.
+    Admit,
 }
 
 thread_local! {
@@ -149,6 +151,7 @@ impl Engine {
                         limb.make_room(&self.gate, key, need, first)?;
                         first = false;
                     }
+                    Ok(Step::Admit) => limb.admit(&self.gate, key)?,
                     Err(stop) => self.settle(tree, stop, &mut tries)?,
                 }
             }
@@ -179,10 +182,13 @@ impl Engine {
                 return Ok(Step::Done(Outcome::Unmet(there), false));
             }
         }
-        if let Some(value) = value
-            && !leaf.fits_put(key, value.len(), journal.last_sequence())
-        {
-            return Ok(Step::Room(leaf.need(key, value.len())));
+        if let Some(value) = value {
+            if !leaf.admits(key) {
+                return Ok(Step::Admit);
+            }
+            if !leaf.fits_put(key, value.len(), journal.last_sequence()) {
+                return Ok(Step::Room(leaf.need(key, value.len())));
+            }
         }
         let old = if want_old { leaf.read(key) } else { None };
         let Some(reservation) = reservation.take() else {

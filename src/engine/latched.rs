@@ -29,11 +29,22 @@ pub(super) struct Latched<'e>(pub(super) Vec<Held<'e>>);
 /// What becomes of each key once all is decided; None is a delete.
 pub(super) type Effects<'p> = BTreeMap<(u32, &'p [u8]), Option<Cow<'p, [u8]>>>;
 
-/// The leaf blob that holds a key needs so much room, or is to be cut at the key (None).
+/// What the leaf blob that a key goes to lacks.
 pub(super) struct Lack {
     pub(super) tree: u32,
     pub(super) key: Vec<u8>,
-    pub(super) need: Option<usize>,
+    pub(super) need: Need,
+}
+
+/// What a leaf blob can lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Room for so many bytes.
+    Room(usize),
+    /// To be cut at the key.
+    Cut,
+    /// To admit keys as long as this one.
+    Admit,
 }
 
 impl<'e> Latched<'e> {
@@ -149,29 +160,34 @@ pub(super) fn lacking(effects: &Effects<'_>, latched: &Latched<'_>, sequence: u6
     let mut lacks = Vec::new();
     for (at, group) in groups {
         let Held { tree, leaf, .. } = &latched.0[at];
+        let lack = |key: &[u8], need| Lack { tree: *tree, key: key.to_vec(), need };
+        let long = group.iter().filter(|(key, value)| value.is_some() && !leaf.admits(key));
+        if let Some((longest, _)) = long.max_by_key(|(key, _)| key.len()) {
+            lacks.push(lack(longest, Need::Admit));
+            continue;
+        }
         if leaf.fits_all(&group, sequence) {
             continue;
         }
-        let lack = |key: &[u8], need| Lack { tree: *tree, key: key.to_vec(), need };
         let puts: Vec<(&[u8], usize)> =
             group.iter().filter_map(|(key, value)| Some((*key, leaf.typical_need(key, (*value)?)))).collect();
         let total: usize = puts.iter().map(|(_, need)| need).sum();
         let appends = puts.first().is_some_and(|(first, _)| leaf.appends(first));
         if let [(only, _)] = puts.as_slice() {
             let value = group.iter().find_map(|(_, value)| *value).unwrap_or(0);
-            lacks.push(lack(only, Some(leaf.need(only, value))));
+            lacks.push(lack(only, Need::Room(leaf.need(only, value))));
         } else if total <= leaf.room() {
             // It takes more than is typical.
-            lacks.push(lack(puts[puts.len() / 2].0, None));
+            lacks.push(lack(puts[puts.len() / 2].0, Need::Cut));
         } else if total <= PIECE_MAX && !appends {
-            lacks.push(lack(puts[0].0, Some(total)));
+            lacks.push(lack(puts[0].0, Need::Room(total)));
         } else {
             // What is appended fills the blob up first.
             let mut left = if appends { leaf.room().min(PIECE_MAX) } else { PIECE_MAX };
             for (at, (key, need)) in puts.into_iter().enumerate() {
                 if need > left {
                     // A blob is never cut at its first key: there may be nothing before it.
-                    lacks.push(lack(key, (at == 0).then_some(leaf.room() + 1)));
+                    lacks.push(lack(key, if at == 0 { Need::Room(leaf.room() + 1) } else { Need::Cut }));
                     left = PIECE_MAX;
                 }
                 left = left.saturating_sub(need);

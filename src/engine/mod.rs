@@ -105,7 +105,7 @@ struct Wake {
 
 impl Engine {
     pub(crate) fn limb<'e>(&'e self, tree: &'e TreeState) -> Limb<'e> {
-        Limb::new(&self.buffer, tree.root()).until(tree.dropped())
+        Limb::new(&self.buffer, tree.root()).of(tree.life(), &self.gate)
     }
 
     /// The journal, or why there is none to write to.

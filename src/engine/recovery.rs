@@ -225,6 +225,10 @@ impl Engine {
         loop {
             self.buffer.reserve(0)?;
             match limb.lock_leaf(key) {
+                Ok(leaf) if !leaf.admits(key) => {
+                    drop(leaf);
+                    limb.admit(&self.gate, key)?;
+                }
                 Ok(mut leaf) if leaf.fits_put(key, value.len(), sequence) => {
                     return leaf.put(key, sequence, value);
                 }

@@ -122,7 +122,7 @@ impl Engine {
     pub(super) fn uproot(&self, id: u32) -> bool {
         match Arc::make_mut(&mut self.catalog.lock()).remove(id) {
             Some(tree) => {
-                tree.set_dropped();
+                tree.life().end();
                 true
             }
             None => false,

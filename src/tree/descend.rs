@@ -1,12 +1,13 @@
 //! The way down: optimistic, shared, and to a level for structure changes.
 
-use crate::art::{Blob, Child, Cursor, Words};
+use crate::art::{Blob, Child, Cursor, LookUp, Words};
 use crate::buffer::{Optimistic, Shared};
 use crate::store::BlobId;
 
 use super::{Limb, Stop};
 
 /// A blob on the way down, read optimistically, and how long its base is.
+#[derive(Clone, Copy)]
 pub(crate) struct Step<'a> {
     pub(super) guard: Optimistic<'a>,
     pub(super) base: usize,
@@ -29,6 +30,13 @@ pub(crate) struct Fenced<'a> {
     pub(super) leaf: Step<'a>,
     pub(super) low: Option<Vec<u8>>,
     pub(super) high: Option<Vec<u8>>,
+}
+
+/// A leaf blob, the limb that it is in, and how many bytes of the key lead to that.
+pub(super) struct Deep<'a> {
+    pub(super) leaf: Step<'a>,
+    pub(super) limb: Limb<'a>,
+    pub(super) offset: usize,
 }
 
 /// Which leaf a fenced descent looks for.
@@ -74,15 +82,66 @@ impl<'a> Limb<'a> {
         Ok(step)
     }
 
-    /// The leaf blob whose range holds `key`.
+    /// From a leaf blob to the root of a limb whose mount was read in it; `base` is where the mount's path ends.
+    pub(super) fn enter(&self, host: &Step<'a>, limb: Child, base: usize) -> Result<Step<'a>, Stop> {
+        let guard = match self.buffer.read(BlobId(limb.id)) {
+            Ok(guard) => guard,
+            // The id means something only if the host was read as it is.
+            Err(fault) => {
+                host.validate()?;
+                return Err(fault.into());
+            }
+        };
+        let root = Step { guard, base };
+        root.blob().prefetch();
+        // The host must still have the mount after the root's version was taken.
+        host.validate()?;
+        Ok(root)
+    }
+
+    /// The leaf blob of one limb whose range holds `key`.
     #[inline]
-    pub(super) fn descend(&self, key: &[u8]) -> Result<Step<'a>, Stop> {
-        let mut step = self.root_step()?;
+    pub(super) fn descend_from(&self, mut step: Step<'a>, key: &[u8]) -> Result<Step<'a>, Stop> {
         while !step.blob().is_leaf() {
             let child = step.blob().child_for(key.get(step.base..).unwrap_or(&[]));
             step = self.child_step(&step, child, key.len())?;
         }
         Ok(step)
+    }
+
+    /// The leaf blob that holds `key` or would, whatever mounts are on the way, and what it has for the key: no mount.
+    #[inline]
+    pub(super) fn descend(&self, key: &[u8]) -> Result<(Step<'a>, LookUp), Stop> {
+        let mut step = self.descend_from(self.root_step()?, key)?;
+        loop {
+            match step.blob().look_up(key.get(step.base..).unwrap_or(&[])) {
+                LookUp::Mount { path, limb } if path > 0 => {
+                    let root = self.enter(&step, limb, step.base + path)?;
+                    step = self.descend_from(root, key)?;
+                }
+                found => return Ok((step, found)),
+            }
+        }
+    }
+
+    /// The leaf blob that holds `key` or would, the limb that it is in, and how many bytes of the key lead there.
+    pub(super) fn descend_deep(&self, key: &[u8]) -> Result<Deep<'a>, Stop> {
+        let (mut limb, mut offset) = (*self, 0);
+        let mut leaf = self.descend_from(self.root_step()?, key)?;
+        while let Some((path, child)) = leaf.blob().mount_on(key.get(leaf.base..).unwrap_or(&[])) {
+            offset = leaf.base + path;
+            let root = self.enter(&leaf, child, offset)?;
+            limb = Self { root: BlobId(child.id), ..*self };
+            leaf = self.descend_from(root, key)?;
+        }
+        Ok(Deep { leaf, limb, offset })
+    }
+
+    /// The limb that `key` is in, and how many bytes of the key lead there. Called inside the gate: no limb ends meanwhile.
+    pub(super) fn innermost(&self, key: &[u8]) -> Result<(Self, usize), Stop> {
+        let deep = self.descend_deep(key)?;
+        deep.leaf.validate()?;
+        Ok((deep.limb, deep.offset))
     }
 
     /// The blob of `level` whose range holds `key`, and its parent. None: the root is not above that level.
@@ -144,16 +203,20 @@ impl<'a> Limb<'a> {
         Ok(Fenced { leaf: step, low, high })
     }
 
-    /// The leaf blob whose range holds `key`, under a shared latch: for a reader that lost too many races.
+    /// As [`descend`](Self::descend), under shared latches: for a reader that lost too many races.
     pub(super) fn descend_shared(&self, key: &[u8]) -> Result<(Shared<'a>, usize), Stop> {
         let mut guard = self.buffer.share(self.root)?;
         let mut base = 0;
         loop {
             let blob = Blob::new(Words::new(guard.words()));
+            let rest = key.get(base..).unwrap_or(&[]);
             if blob.is_leaf() {
-                return Ok((guard, base));
+                let Some((path, limb)) = blob.mount_on(rest) else { return Ok((guard, base)) };
+                guard = self.buffer.share(BlobId(limb.id))?;
+                base += path;
+                continue;
             }
-            let child = blob.child_for(key.get(base..).unwrap_or(&[]));
+            let child = blob.child_for(rest);
             let below = self.buffer.share(BlobId(child.id))?;
             base += usize::from(child.delta);
             let level = Blob::new(Words::new(below.words())).level();

@@ -27,6 +27,16 @@ enum Want<'k> {
     CutAt(&'k [u8]),
 }
 
+impl Want<'_> {
+    /// The same in a limb that so many bytes of the key lead to.
+    fn within(self, offset: usize) -> Self {
+        match self {
+            Self::CutAt(key) => Self::CutAt(&key[offset..]),
+            bytes => bytes,
+        }
+    }
+}
+
 /// A compaction is worth it from this much garbage.
 const GARBAGE_WORTH: usize = BLOB_BYTES / 10;
 
@@ -51,7 +61,9 @@ impl<'a> Limb<'a> {
             let outcome = {
                 let _entry = gate.enter();
                 self.check_alive()?;
-                self.grow_once(key, level, wanted, &mut reservation)
+                self.innermost(key).and_then(|(limb, offset)| {
+                    limb.grow_once(&key[offset..], level, wanted.within(offset), &mut reservation)
+                })
             };
             drop(reservation);
             match outcome {
@@ -77,6 +89,10 @@ impl<'a> Limb<'a> {
         want: Want<'_>,
         reservation: &mut Reservation<'a>,
     ) -> Result<Grown, Stop> {
+        if matches!(want, Want::CutAt([])) {
+            // Where the limb begins.
+            return Ok(Grown::Done);
+        }
         let Some((parent, step)) = self.descend_to(key, level)? else {
             return self.grow_root(level, want, reservation);
         };
@@ -154,7 +170,7 @@ impl<'a> Limb<'a> {
         let (id, database) = (blob.id(), blob.database());
         let blob = Blob::new(Words::new(root.modify()));
         blob.init(Kind::Inner, level + 1, id, database);
-        blob.set_leftmost_child(Child { id: child.id().0, delta: 0 });
+        blob.set_leftmost_child(Child { id: child.id().0, ..Blob::new(built.words()).as_child(0) });
         // The child is still to be cut: start again from the leaves.
         Err(Stop::Restart)
     }

@@ -64,13 +64,23 @@ fn append(into: Blob<'_>, from: Blob<'_>, lead: &[u8], strip: usize, only: impl 
             key.extend_from_slice(cursor.key());
             value.clear();
             from.w.append_to(leaf.value_at(), leaf.value_len(), &mut value);
-            let version = (from.kind() == Some(Kind::Leaf)).then(|| leaf.version(from));
             let Some(rest) = key.get(strip..) else { return false };
-            if !into.has_room(rest.len(), value.len()) || into.insert(rest, version, &value).is_err() {
+            if !into.has_room(rest.len(), value.len()) {
+                return false;
+            }
+            let version = from.is_leaf().then(|| leaf.version(from));
+            let inserted = match cursor.mount() {
+                Some(limb) => into.insert_mount(rest, limb),
+                None => into.insert(rest, version, &value),
+            };
+            if inserted.is_err() {
                 return false;
             }
         }
         cursor.advance();
+    }
+    if from.is_leaf() {
+        into.set_below(into.below().and(from.below().under(lead.len()).over(strip)));
     }
     true
 }
@@ -150,8 +160,8 @@ impl<'a> Pair<'a> {
         install(&mut self.target, &ours);
 
         let parent = Blob::new(Words::new(self.parent.modify()));
-        let theirs = Child { id: neighbour.child.id, delta: new_delta as u16 };
-        let own = Child { id: self.target.id().0, delta: own_delta as u16 };
+        let theirs = Child { id: neighbour.child.id, ..Blob::new(built.words()).as_child(new_delta) };
+        let own = Child { id: self.target.id().0, ..Blob::new(ours.words()).as_child(own_delta) };
         parent.remove(&neighbour.between);
         let (moved, stays) = if neighbour.is_right { (theirs, own) } else { (own, theirs) };
         let stays_at = if neighbour.is_right { low.as_deref() } else { neighbour.beyond.as_deref() };
@@ -200,7 +210,7 @@ impl<'a> Limb<'a> {
                 if self.check_alive().is_err() {
                     return Ok(());
                 }
-                self.merge_once(key, level)
+                self.innermost(key).and_then(|(limb, offset)| limb.merge_once(&key[offset..], level))
             };
             match outcome {
                 Ok(true) => level += 1,
@@ -223,7 +233,7 @@ impl<'a> Limb<'a> {
             return Ok(true);
         }
         let edges = around(blob, &key[parent_base..]);
-        let own = Child { id: target.id().0, delta: (base - parent_base) as u16 };
+        let own = blob_of(&target).as_child(base - parent_base);
         let mut target = Some(target);
         for neighbour in neighbours(blob, edges.low.as_deref(), edges.high.as_deref()) {
             let Some(held) = target.take() else { return Ok(false) };
@@ -240,7 +250,10 @@ impl<'a> Limb<'a> {
             let Some(delta) = join(&mut left, &right, children, &neighbour.between) else { return Ok(false) };
             let blob = Blob::new(Words::new(parent.modify()));
             blob.remove(&neighbour.between);
-            blob.set_child(left_at.as_deref(), Child { id: children[0].id, delta: delta as u16 });
+            blob.set_child(
+                left_at.as_deref(),
+                Child { id: children[0].id, ..blob_of(&left).as_child(delta) },
+            );
             right.free();
             return Ok(blob.live_bytes() < MERGE_ONE_BELOW);
         }

@@ -12,6 +12,7 @@
 //! Called by the orchestration layer. Nothing here does I/O but [`Limb::settle`], which is called outside gate and
 //! latches.
 
+mod admit;
 mod bounds;
 mod compact;
 mod descend;
@@ -34,10 +35,10 @@ pub(crate) use walk::LimbStats;
 pub(crate) use write::{Fences, LockedLeaf};
 
 use crate::art::{Blob, Kind, Words};
-use crate::buffer::{Buffer, Fault, Reservation};
+use crate::buffer::{Buffer, Fault, Gate, Reservation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::BlobId;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// Why a step across blobs came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,24 +60,57 @@ impl From<Fault> for Stop {
     }
 }
 
+/// What whoever works on a named tree has to look at.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    /// Set before the tree's blobs are freed and their ids used again.
+    ended: AtomicBool,
+    /// The move counter: odd while directories move, come and go in this tree.
+    moves: AtomicU64,
+}
+
+impl Life {
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Before the first store of a move; the gate is closed.
+    pub(crate) fn begin_move(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::Release);
+    }
+
+    /// After the last one, before the latches are released.
+    pub(crate) fn end_move(&self) {
+        self.moves.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// A limb: the tree of blobs under one root.
 #[derive(Clone, Copy)]
 pub(crate) struct Limb<'a> {
     buffer: &'a Buffer,
     root: BlobId,
-    /// Set before the limb's blobs are freed and their ids used again.
-    ended: Option<&'a AtomicBool>,
+    /// Those of the named tree whose limb this is.
+    life: Option<(&'a Life, &'a Gate)>,
 }
 
 /// What a retry loop remembers between tries.
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
     restarts: u32,
+    moved: u32,
     failed: Option<BlobId>,
 }
 
 /// After so many restarts a reader stops being optimistic.
 const OPTIMISTIC_TRIES: u32 = 24;
+/// After so many tries that a move made worthless a reader enters the gate.
+const MOVED_TRIES: u32 = 8;
 
 impl Tries {
     /// Whether to take shared latches rather than to validate.
@@ -92,18 +126,18 @@ impl Tries {
 
 impl<'a> Limb<'a> {
     pub(crate) fn new(buffer: &'a Buffer, root: BlobId) -> Self {
-        Self { buffer, root, ended: None }
+        Self { buffer, root, life: None }
     }
 
-    /// The same limb, whose tries end with NotFound once `ended` is set.
-    pub(crate) fn until(self, ended: &'a AtomicBool) -> Self {
-        Self { ended: Some(ended), ..self }
+    /// The same limb as that of a named tree: its tries end with NotFound once the tree has ended, and its reads heed moves.
+    pub(crate) fn of(self, life: &'a Life, gate: &'a Gate) -> Self {
+        Self { life: Some((life, gate)), ..self }
     }
 
     /// An error once the limb has ended. Asked inside the gate, which is closed when a limb ends: so its blobs stay its own
     /// until the passage is over.
     pub(super) fn check_alive(&self) -> Result<()> {
-        if self.ended.is_some_and(|ended| ended.load(Ordering::Acquire)) {
+        if self.life.is_some_and(|(life, _)| life.has_ended()) {
             return Err(Error::new(ErrorKind::NotFound, "the tree was dropped"));
         }
         Ok(())
@@ -113,7 +147,8 @@ impl<'a> Limb<'a> {
     pub(crate) fn plant(buffer: &'a Buffer, reservation: &mut Reservation<'a>, database: u64) -> BlobId {
         let mut root = buffer.create(reservation);
         let id = root.id();
-        Blob::new(Words::new(root.modify())).init(Kind::Leaf, 0, id.0, database);
+        let blob = Blob::new(Words::new(root.modify()));
+        blob.init(Kind::Leaf, 0, id.0, database);
         id
     }
 
@@ -151,6 +186,30 @@ impl<'a> Limb<'a> {
             match body(&tries) {
                 Ok(value) => return Ok(value),
                 Err(stop) => self.settle(stop, &mut tries)?,
+            }
+        }
+    }
+
+    /// Runs a read until it is not stopped, and no directory moved under it: a reader below a directory that moves away could
+    /// else see what is put there under the new name. Called outside gate and latches.
+    #[inline]
+    pub(super) fn read<T>(&self, mut body: impl FnMut(&Tries) -> Result<T, Stop>) -> Result<T> {
+        let Some((life, gate)) = self.life else { return self.retry(body) };
+        let mut tries = Tries::default();
+        loop {
+            let entry = (tries.moved >= MOVED_TRIES).then(|| gate.enter());
+            let before = life.moves.load(Ordering::Acquire);
+            let outcome = if before.is_multiple_of(2) { body(&tries) } else { Err(Stop::Restart) };
+            fence(Ordering::Acquire);
+            let is_still = life.moves.load(Ordering::Relaxed) == before;
+            drop(entry);
+            match outcome {
+                Ok(value) if is_still => return Ok(value),
+                Err(stop) if is_still => self.settle(stop, &mut tries)?,
+                _ => {
+                    self.check_alive()?;
+                    tries.moved += 1;
+                }
             }
         }
     }

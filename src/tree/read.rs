@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::art::{Blob, Cursor, Leaf, Words};
+use crate::art::{Blob, Cursor, Leaf, LookUp, Words};
 
 use super::bounds::common_prefix;
 use super::descend::{Aim, Step};
@@ -38,15 +38,17 @@ impl<'a> Limb<'a> {
     fn point<T>(&self, key: &[u8], mut read: impl FnMut(Blob<'_>, Leaf) -> T) -> Result<Option<T>> {
         // The end of the key is compared last, in the leaf: fetch it now rather than wait for it then.
         std::hint::black_box(key.last());
-        self.retry(|tries| {
+        self.read(|tries| {
             if tries.is_patient() {
                 let (guard, base) = self.descend_shared(key)?;
                 let blob = Blob::new(Words::new(guard.words()));
                 return Ok(blob.find(key.get(base..).unwrap_or(&[])).map(|leaf| read(blob, leaf)));
             }
-            let step = self.descend(key)?;
-            let blob = step.blob();
-            let found = blob.find(key.get(step.base..).unwrap_or(&[])).map(|leaf| read(blob, leaf));
+            let (step, found) = self.descend(key)?;
+            let found = match found {
+                LookUp::Record(leaf) => Some(read(step.blob(), leaf)),
+                LookUp::Mount { .. } | LookUp::Nothing => None,
+            };
             step.validate()?;
             Ok(found)
         })
@@ -54,7 +56,7 @@ impl<'a> Limb<'a> {
 
     /// The record with the longest key that is a prefix of `key` (or `key` itself): its length; the value goes to `value`.
     pub(crate) fn longest_prefix(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<(usize, Found)>> {
-        self.retry(|_| self.longest_prefix_once(key, value))
+        self.read(|_| self.longest_prefix_once(key, value))
     }
 
     /// One try. Any stored prefix of the key is also a prefix of what the key shares with the greatest stored key that
@@ -65,7 +67,7 @@ impl<'a> Limb<'a> {
         let mut candidate = key;
         let mut answer = None;
         loop {
-            let leaf = self.descend(candidate)?;
+            let leaf = self.descend_from(self.root_step()?, candidate)?;
             let blob = leaf.blob();
             let (base, rest) = (leaf.base, candidate.get(leaf.base..).unwrap_or(&[]));
             let mut longest = None;

@@ -87,7 +87,7 @@ impl Page {
 impl<'a> Limb<'a> {
     /// Fills `page` with what comes first in the requested range. A page may be empty although the scan is not over.
     pub(crate) fn fill(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<()> {
-        self.retry(|_| {
+        self.read(|_| {
             page.clear();
             if request.high.is_some_and(|high| high <= request.low) {
                 return Ok(());

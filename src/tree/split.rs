@@ -184,9 +184,9 @@ impl<'a> Pair<'a> {
         install(&mut self.target, &below);
 
         let parent = Blob::new(Words::new(self.parent.modify()));
-        let own = Child { id: self.target.id().0, delta: left_delta as u16 };
+        let own = Child { id: self.target.id().0, ..Blob::new(below.words()).as_child(left_delta) };
         parent.set_child(around.low.as_deref(), own);
-        let new = Child { id: right.id().0, delta: right_delta as u16 };
+        let new = Child { id: right.id().0, ..Blob::new(from.words()).as_child(right_delta) };
         let inserted = parent.insert(&halves.separator, None, &new.encode());
         debug_assert!(inserted.is_ok(), "the parent's room was asked for");
         Ok(())

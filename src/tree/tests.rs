@@ -43,6 +43,11 @@ impl Rig {
             self.buffer.reserve(0).unwrap();
             let limb = self.limb();
             let mut leaf = limb.retry(|_| limb.lock_leaf(key)).unwrap();
+            if !leaf.admits(key) {
+                drop(leaf);
+                limb.admit(&self.gate, key).unwrap();
+                continue;
+            }
             let need = leaf.need(key, value.len());
             if leaf.fits(need) {
                 leaf.put(key, self.sequence, value).unwrap();
@@ -281,9 +286,10 @@ fn an_inner_blob_cut_on_a_run_leaves_each_child_with_one_parent() {
 #[test]
 fn no_structure_change_touches_a_limb_that_has_ended() {
     let (rig, _) = grown(64 << 20, 2_000, 96);
-    let ended = AtomicBool::new(true);
+    let life = Life::default();
+    life.end();
     let before = rig.buffer.stats();
-    let limb = rig.limb().until(&ended);
+    let limb = rig.limb().of(&life, &rig.gate);
     let kind = |outcome: Result<()>| outcome.unwrap_err().kind();
     assert_eq!(kind(limb.make_room(&rig.gate, &path(1), 20_000, true)), ErrorKind::NotFound);
     assert_eq!(kind(limb.cut_at(&rig.gate, &path(1))), ErrorKind::NotFound);

@@ -96,7 +96,7 @@ impl<'a> Limb<'a> {
     /// Visits every blob: the levels from the root down, each from its low end to its high end. Does I/O. Exact when
     /// nobody changes the limb meanwhile; else each blob is as it was when it was visited.
     pub(crate) fn walk(&self, visit: &mut dyn FnMut(&Visit)) -> Result<()> {
-        let mut level = self.retry(|_| {
+        let mut level = self.read(|_| {
             let root = self.root_step()?;
             let level = root.blob().level();
             root.validate()?;
@@ -105,7 +105,7 @@ impl<'a> Limb<'a> {
         loop {
             let mut low = Vec::new();
             loop {
-                let found = self.retry(|_| self.visit(&low, level))?;
+                let found = self.read(|_| self.visit(&low, level))?;
                 visit(&found);
                 match found.high {
                     Some(high) => low = high,

@@ -44,9 +44,9 @@ const MERGE_BELOW: usize = BLOB_BYTES * 40 / 100;
 const MERGE_EVERY: u32 = 16;
 
 impl<'a> Limb<'a> {
-    /// Latches the leaf blob whose range holds `key`.
+    /// Latches the leaf blob that holds `key` or would.
     pub(crate) fn lock_leaf(&self, key: &[u8]) -> Result<LockedLeaf<'a>, Stop> {
-        let step = self.descend(key)?;
+        let step = self.descend_deep(key)?.leaf;
         let base = step.base;
         Ok(LockedLeaf { guard: step.guard.upgrade()?, base })
     }
@@ -96,6 +96,12 @@ impl<'a> LockedLeaf<'a> {
         let mut cursor = crate::art::Cursor::new(self.blob());
         cursor.seek(rest);
         cursor.leaf().is_some() && cursor.key().starts_with(rest)
+    }
+
+    /// Whether the blobs above know of keys as long as this one; if not, [`Limb::admit`] it first.
+    #[inline]
+    pub(crate) fn admits(&self, key: &[u8]) -> bool {
+        self.rest(key).len() <= self.blob().below().longest()
     }
 
     /// Bytes that a put of so large a value can take, beyond what is there.
