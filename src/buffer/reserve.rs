@@ -15,6 +15,13 @@ pub(crate) struct Reservation<'a> {
     ids: Vec<BlobId>,
 }
 
+impl Reservation<'_> {
+    /// Whether all were used.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         for id in self.ids.drain(..) {

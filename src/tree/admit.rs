@@ -61,7 +61,7 @@ impl<'a> Limb<'a> {
 
 impl Blob<'_> {
     /// Makes the entry of the child (or mount) that `key` goes to hold `below`, which is relative to the child's base.
-    fn raise_child(self, key: &[u8], below: Below) -> bool {
+    pub(super) fn raise_child(self, key: &[u8], below: Below) -> bool {
         if self.is_leaf() {
             let LookUp::Mount { path, limb } = self.look_up(key) else { return false };
             let raised = limb.below.and(below);

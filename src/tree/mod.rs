@@ -26,12 +26,14 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod workspace;
 mod write;
 
 pub(crate) use bounds::successor;
 pub(crate) use image::Format;
 pub(crate) use scan::{Page, PageRequest};
 pub(crate) use walk::LimbStats;
+pub(crate) use workspace::{Taken, Workspace};
 pub(crate) use write::{Fences, LockedLeaf};
 
 use crate::art::{Blob, Kind, Words};
@@ -47,6 +49,8 @@ pub(crate) enum Stop {
     Miss(BlobId),
     /// A race was lost: start again.
     Restart,
+    /// A workspace needs more blobs than were reserved: start again with more.
+    Frames,
     /// Sound blobs that do not fit together.
     Corrupt(BlobId, &'static str),
 }
@@ -166,7 +170,7 @@ impl<'a> Limb<'a> {
                 }
                 Err(error) => Err(error),
             },
-            Stop::Restart => {
+            Stop::Restart | Stop::Frames => {
                 tries.restarts = tries.restarts.saturating_add(1);
                 if tries.restarts > 4 {
                     std::thread::yield_now();

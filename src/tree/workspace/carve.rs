@@ -1,0 +1,327 @@
+//! Cutting a range out of a limb: what is in it becomes a limb of its own, and the hole closes.
+//!
+//! Only the blobs along the two cuts are touched: at most two a level, and those whose bases are shorter than the path
+//! that the keys lose.
+
+use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, room_needed};
+use crate::limits::BLOB_BYTES;
+use crate::store::BlobId;
+
+use super::path::{Hop, Slot, slots};
+use super::{Taken, Workspace};
+use crate::tree::Stop;
+use crate::tree::bounds::{common_prefix, successor};
+use crate::tree::split::copy_of;
+
+/// A part of a leaf blob under this size moves entry by entry rather than as a limb.
+pub(super) const INLINE_BELOW: usize = BLOB_BYTES / 4;
+
+/// A child to be hung in, with the length of its base relative to the limb.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    child: Child,
+    base: usize,
+}
+
+impl Workspace<'_> {
+    /// Lifts everything whose key starts with `prefix` out of the tree; keys in what is returned are relative to the prefix.
+    pub(crate) fn take(&mut self, root: BlobId, prefix: &[u8]) -> Result<Taken, Stop> {
+        let place = self.place(root, prefix)?;
+        let rest = &prefix[place.offset..];
+        if let Some(limb) = place.exact {
+            let leaf = self.leaf(place.limb, rest)?;
+            self.edit(leaf.id)?.remove(&rest[leaf.base..]);
+            return Ok(Taken::Limb(limb));
+        }
+        self.carve(place.limb, rest, successor(rest).as_deref(), Some(rest.len()))
+    }
+
+    /// Lifts everything with a key from `low` to below `high` out of the tree, to be dropped: the keys in it mean nothing.
+    pub(crate) fn take_range(
+        &mut self,
+        root: BlobId,
+        low: &[u8],
+        high: Option<&[u8]>,
+    ) -> Result<Vec<Taken>, Stop> {
+        let mut taken = Vec::new();
+        self.take_between(root, low, high, &mut taken)?;
+        Ok(taken)
+    }
+
+    fn take_between(
+        &mut self,
+        root: BlobId,
+        low: &[u8],
+        high: Option<&[u8]>,
+        taken: &mut Vec<Taken>,
+    ) -> Result<(), Stop> {
+        let (mut low, mut high) = (low.to_vec(), high.map(<[u8]>::to_vec));
+        // A mount that an end of the range crosses is cut inside, innermost first, and stays.
+        if let Some((path, limb)) = self.mount_on(root, &low)? {
+            let mount = low[..path].to_vec();
+            let end = high.as_deref().and_then(|high| high.strip_prefix(mount.as_slice()));
+            if path < low.len() || end.is_some_and(|end| !end.is_empty()) {
+                self.take_between(BlobId(limb.id), &low[path..], end, taken)?;
+                match successor(&mount) {
+                    Some(next) if end.is_none() => low = next,
+                    _ => return Ok(()),
+                }
+            }
+        }
+        if let Some(end) = high.as_deref()
+            && let Some((path, limb)) = self.mount_on(root, end)?
+            && path < end.len()
+        {
+            let mount = end[..path].to_vec();
+            self.take_between(BlobId(limb.id), &[], Some(&end[path..]), taken)?;
+            high = Some(mount);
+        }
+        if high.as_deref().is_none_or(|high| low.as_slice() < high) {
+            taken.push(self.carve(root, &low, high.as_deref(), None)?);
+        }
+        Ok(())
+    }
+
+    /// Cuts a range out of one limb; no mount reaches over its ends. `strip`: all keys in the range start with the first
+    /// so many bytes of `low`, and lose them; None: what is cut out is only going to be dropped.
+    pub(super) fn carve(
+        &mut self,
+        limb: BlobId,
+        low: &[u8],
+        high: Option<&[u8]>,
+        strip: Option<usize>,
+    ) -> Result<Taken, Stop> {
+        loop {
+            let path = self.path(limb, low)?;
+            let Some(top) = path.iter().rev().find(|hop| hop.covers(low, high)) else {
+                return Err(Stop::Restart);
+            };
+            if top.level == 0 {
+                return self.carve_leaf(top, low, high, strip);
+            }
+            // Two separators at the most go in, and at least one comes out.
+            let need = [Some(low), high].into_iter().flatten().map(|key| room_needed(key.len() - top.base.min(key.len()), CHILD_BYTES));
+            let need: usize = need.sum();
+            let (id, level) = (top.id, top.level);
+            if self.peek(id, |blob| blob.room() < need)? {
+                self.with_room(limb, low, level, |_| need)?;
+                continue;
+            }
+            return self.carve_inner(&top.clone(), low, high, strip);
+        }
+    }
+
+    /// The range lies in one leaf blob.
+    fn carve_leaf(
+        &mut self,
+        leaf: &Hop,
+        low: &[u8],
+        high: Option<&[u8]>,
+        strip: Option<usize>,
+    ) -> Result<Taken, Stop> {
+        let from = low.get(leaf.base..).unwrap_or(&[]);
+        let to = high.map(|high| high.get(leaf.base..).unwrap_or(&[]));
+        let (keys, bytes) = self.peek(leaf.id, |blob| {
+            let (mut keys, mut bytes) = (Vec::new(), 0);
+            let mut cursor = Cursor::new(blob);
+            cursor.seek(from);
+            while let Some(found) = cursor.leaf() {
+                if to.is_some_and(|to| cursor.key() >= to) {
+                    break;
+                }
+                bytes += found.bytes() + 8;
+                keys.push(cursor.key().to_vec());
+                cursor.advance();
+            }
+            (keys, bytes)
+        })?;
+        if keys.is_empty() {
+            return Ok(Taken::Nothing);
+        }
+        let blob = self.edit(leaf.id)?;
+        let part = copy_of(blob);
+        let cut = Blob::new(part.words());
+        if !from.is_empty() {
+            cut.prune(from, Keep::From);
+        }
+        if let Some(to) = to {
+            cut.prune(to, Keep::Below);
+        }
+        let content = Scratch::new();
+        let strip = strip.map_or(0, |strip| strip - leaf.base);
+        if cut.pack(content.words(), Rebase { lead: &[], strip }).is_err() {
+            return Err(Stop::Corrupt(leaf.id, "a part of it cannot be packed"));
+        }
+        for key in &keys {
+            blob.remove(key);
+        }
+        if bytes < INLINE_BELOW {
+            return Ok(Taken::Inline(content));
+        }
+        let id = self.create_with(content)?;
+        Ok(Taken::Limb(self.peek(id, |blob| blob.as_child(0))?))
+    }
+
+    /// The range lies in several children of one inner blob.
+    fn carve_inner(
+        &mut self,
+        top: &Hop,
+        low: &[u8],
+        high: Option<&[u8]>,
+        strip: Option<usize>,
+    ) -> Result<Taken, Stop> {
+        let from = low.get(top.base..).unwrap_or(&[]);
+        let to = high.map(|high| high.get(top.base..).unwrap_or(&[]));
+        let all = self.peek(top.id, slots)?;
+        let starts = |at: usize| all[at].separator.as_deref().unwrap_or(&[]);
+        let first = (0..all.len()).rposition(|at| starts(at) <= from).unwrap_or(0);
+        let last = (0..all.len()).rposition(|at| to.is_none_or(|to| starts(at) < to)).unwrap_or(0).max(first);
+        let base_of = |slot: &Slot| top.base + usize::from(slot.child.delta);
+
+        // What stays of the first child, and what goes of it.
+        let mut parts: Vec<Slot> = all[first..=last].to_vec();
+        let begins = match (&all[first].separator, &top.low) {
+            (Some(separator), _) => separator.as_slice() == from,
+            (None, Some(fence)) => fence == low,
+            (None, None) => low.is_empty(),
+        };
+        let mut left = None;
+        if !begins {
+            let base = base_of(&parts[0]);
+            let (stays, goes) = self.split(BlobId(parts[0].child.id), base, low)?;
+            left = Some(Piece { child: stays, base });
+            parts[0].child = Child { delta: parts[0].child.delta, ..goes };
+        }
+        // What goes of the last child, and what stays of it.
+        let ends = match (all.get(last + 1), to) {
+            (_, None) => true,
+            (Some(next), Some(to)) => next.separator.as_deref() == Some(to),
+            (None, Some(_)) => top.high.as_deref() == high,
+        };
+        let mut right = None;
+        if !ends && let Some(high) = high {
+            let at = parts.len() - 1;
+            let base = base_of(&parts[at]);
+            let (goes, stays) = self.split(BlobId(parts[at].child.id), base, high)?;
+            right = Some(Piece { child: stays, base });
+            parts[at].child = Child { delta: parts[at].child.delta, ..goes };
+        }
+        let left_at = all[first].separator.clone();
+        let content = self.part(top, all[first + 1].separator.as_deref().unwrap_or(&[]), to, strip)?;
+        for slot in &all[first + 1..=last] {
+            let separator = slot.separator.clone().unwrap_or_default();
+            self.edit(top.id)?.remove(&separator);
+        }
+        self.close(top, low, high, left_at.as_deref(), left, right)?;
+        self.gather(top, content, parts, strip)
+    }
+
+    /// Closes the hole between `left` and `right`: one of them takes its range over if its bases start both ends of it, else
+    /// an empty blob does. Either way no separator lies strictly inside.
+    fn close(
+        &mut self,
+        top: &Hop,
+        low: &[u8],
+        high: Option<&[u8]>,
+        at: Option<&[u8]>,
+        left: Option<Piece>,
+        right: Option<Piece>,
+    ) -> Result<(), Stop> {
+        let shared = high.map_or(0, |high| common_prefix(low, high));
+        let child = |piece: Piece| Child { delta: (piece.base - top.base) as u16, ..piece.child };
+        let from = low.get(top.base..).unwrap_or(&[]);
+        let to = high.map(|high| high.get(top.base..).unwrap_or(&[]));
+        let reaches = |space: &Self, piece: Option<Piece>, edge: bool| match piece {
+            Some(piece) => Ok(space.edge_base(piece.child, piece.base, edge)? <= shared),
+            None => Ok::<bool, Stop>(false),
+        };
+        let left_reaches = reaches(self, left, true)?;
+        let right_reaches = !left_reaches && reaches(self, right, false)?;
+        let mut entries: Vec<(Vec<u8>, Child)> = Vec::new();
+        let mut here = left.map(child);
+        if right_reaches && let Some(right) = right {
+            match here {
+                Some(_) => entries.push((from.to_vec(), child(right))),
+                None => here = Some(child(right)),
+            }
+        } else {
+            if !left_reaches {
+                let empty = self.stub(top.level - 1)?;
+                match here {
+                    Some(_) => entries.push((from.to_vec(), empty)),
+                    None => here = Some(empty),
+                }
+            }
+            if let (Some(right), Some(to)) = (right, to) {
+                entries.push((to.to_vec(), child(right)));
+            }
+        }
+        let blob = self.edit(top.id)?;
+        if let Some(here) = here {
+            blob.set_child(at, here);
+        }
+        for (separator, child) in entries {
+            if blob.insert(&separator, None, &child.encode()).is_err() {
+                return Err(Stop::Corrupt(top.id, "no room for a separator that fitted"));
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty child of this level.
+    fn stub(&mut self, level: u8) -> Result<Child, Stop> {
+        let mut id = self.create(Kind::Leaf, 0)?;
+        for above in 1..=level {
+            let under = self.peek(id, |blob| blob.as_child(0))?;
+            id = self.create(Kind::Inner, above)?;
+            self.edit(id)?.set_leftmost_child(under);
+        }
+        self.peek(id, |blob| blob.as_child(0))
+    }
+
+    /// The entries of `top` from one separator to below another, each without the bytes that its key loses.
+    fn part(
+        &mut self,
+        top: &Hop,
+        from: &[u8],
+        to: Option<&[u8]>,
+        strip: Option<usize>,
+    ) -> Result<Scratch, Stop> {
+        let part = copy_of(self.edit(top.id)?);
+        let cut = Blob::new(part.words());
+        cut.prune(from, Keep::From);
+        if let Some(to) = to {
+            cut.prune(to, Keep::Below);
+        }
+        let content = Scratch::new();
+        let strip = strip.map_or(0, |strip| strip - top.base);
+        match cut.pack(content.words(), Rebase { lead: &[], strip }) {
+            Ok(()) => Ok(content),
+            Err(_) => Err(Stop::Corrupt(top.id, "a part of it cannot be packed")),
+        }
+    }
+
+    /// Makes a limb of neighbouring children of `top`; `content` has their separators but the first one.
+    fn gather(
+        &mut self,
+        top: &Hop,
+        content: Scratch,
+        parts: Vec<Slot>,
+        strip: Option<usize>,
+    ) -> Result<Taken, Stop> {
+        let cut = strip.map_or(0, |strip| strip - top.base);
+        let id = self.create_with(content)?;
+        for (at, slot) in parts.into_iter().enumerate() {
+            let delta = usize::from(slot.child.delta);
+            let child = match delta.checked_sub(cut) {
+                Some(rest) => Child { delta: rest as u16, ..slot.child },
+                None => self.strip(BlobId(slot.child.id), cut - delta)?,
+            };
+            let separator = slot.separator.as_deref().filter(|_| at > 0);
+            if !self.edit(id)?.set_child(separator.map(|separator| &separator[cut..]), child) {
+                return Err(Stop::Corrupt(id, "a separator was lost"));
+            }
+        }
+        Ok(Taken::Limb(self.peek(id, |blob| blob.as_child(0))?))
+    }
+}

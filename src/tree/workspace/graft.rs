@@ -1,0 +1,110 @@
+//! Hanging what was cut out elsewhere.
+
+use crate::art::{Below, Blob, CHILD_BYTES, Child, Cursor, Kind, Scratch, room_needed};
+use crate::limits::BLOB_BYTES;
+use crate::store::BlobId;
+
+use super::Workspace;
+use super::path::Hop;
+use crate::tree::Stop;
+use crate::tree::bounds::successor;
+use crate::tree::grow::packed;
+
+/// What was lifted out of a tree.
+pub(crate) enum Taken {
+    /// There was nothing.
+    Nothing,
+    /// A few records, in a leaf blob that has no id.
+    Inline(Scratch),
+    /// A limb.
+    Limb(Child),
+}
+
+/// A leaf blob is filled up to this by what is put into it whole.
+const INLINE_FILL: usize = BLOB_BYTES * 9 / 10;
+
+impl Workspace<'_> {
+    /// Hangs what was taken at `prefix`: its keys are below that from now on. No key of the tree starts with the prefix, which
+    /// is not empty.
+    pub(crate) fn hang(&mut self, root: BlobId, prefix: &[u8], taken: Taken) -> Result<(), Stop> {
+        if matches!(taken, Taken::Nothing) {
+            return Ok(());
+        }
+        let place = self.place(root, prefix)?;
+        let rest = &prefix[place.offset..];
+        if place.exact.is_some() || rest.is_empty() {
+            return Err(Stop::Corrupt(place.limb, "a directory is hung over another"));
+        }
+        let leaf = self.clear(place.limb, rest)?;
+        let below = match taken {
+            Taken::Nothing => return Ok(()),
+            Taken::Limb(limb) => self.mount(place.limb, rest, limb)?,
+            Taken::Inline(content) => match self.merge_in(&leaf, rest, &content)? {
+                Some(below) => below,
+                None => {
+                    let id = self.create_with(content)?;
+                    let limb = self.peek(id, |blob| blob.as_child(0))?;
+                    self.mount(place.limb, rest, limb)?
+                }
+            },
+        };
+        self.raise(root, prefix, below)
+    }
+
+    /// Makes the range of a prefix that has no keys lie in one leaf blob: separators outlive their keys.
+    fn clear(&mut self, limb: BlobId, prefix: &[u8]) -> Result<Hop, Stop> {
+        let high = successor(prefix);
+        let leaf = self.leaf(limb, prefix)?;
+        if leaf.covers(prefix, high.as_deref()) {
+            return Ok(leaf);
+        }
+        let stale = self.carve(limb, prefix, high.as_deref(), None)?;
+        self.drop_taken(stale);
+        let leaf = self.leaf(limb, prefix)?;
+        match leaf.covers(prefix, high.as_deref()) {
+            true => Ok(leaf),
+            false => Err(Stop::Corrupt(leaf.id, "a range that was cut out has separators")),
+        }
+    }
+
+    /// Puts a mount at `path` in one limb. Returns what is below the path then.
+    fn mount(&mut self, limb: BlobId, path: &[u8], child: Child) -> Result<Below, Stop> {
+        let child = Child { delta: 0, ..child };
+        let leaf = self.with_room(limb, path, 0, |base| room_needed(path.len() - base, CHILD_BYTES))?;
+        if self.edit(leaf.id)?.insert_mount(&path[leaf.base..], child).is_err() {
+            return Err(Stop::Corrupt(leaf.id, "no room for a mount that fitted"));
+        }
+        Ok(Below::new(child.below.longest(), true))
+    }
+
+    /// Puts the records of `content` below `path` into a leaf blob. None: they do not fit, nothing has changed.
+    fn merge_in(&mut self, leaf: &Hop, path: &[u8], content: &Scratch) -> Result<Option<Below>, Stop> {
+        let from = Blob::new(content.words());
+        let host = packed(self.edit(leaf.id)?)?;
+        let into = Blob::new(host.words());
+        let lead = &path[leaf.base..];
+        if into.live_bytes() + from.live_bytes() + lead.len() > INLINE_FILL {
+            return Ok(None);
+        }
+        let (mut key, mut value) = (lead.to_vec(), Vec::new());
+        let mut cursor = Cursor::new(from);
+        cursor.first();
+        debug_assert_eq!(from.kind(), Some(Kind::Leaf));
+        while let Some(found) = cursor.leaf() {
+            key.truncate(lead.len());
+            key.extend_from_slice(cursor.key());
+            value.clear();
+            from.w.append_to(found.value_at(), found.value_len(), &mut value);
+            let inserted = match cursor.mount() {
+                Some(limb) => into.insert_mount(&key, limb),
+                None => into.insert(&key, Some(found.version(from)), &value),
+            };
+            if inserted.is_err() {
+                return Ok(None);
+            }
+            cursor.advance();
+        }
+        self.replace(leaf.id, host)?;
+        Ok(Some(from.below()))
+    }
+}
