@@ -100,11 +100,14 @@ impl Workspace<'_> {
                 return self.carve_leaf(top, low, high, strip);
             }
             // Two separators at the most go in, and at least one comes out.
-            let need = [Some(low), high].into_iter().flatten().map(|key| room_needed(key.len() - top.base.min(key.len()), CHILD_BYTES));
+            let need = [Some(low), high]
+                .into_iter()
+                .flatten()
+                .map(|key| room_needed(key.len() - top.base.min(key.len()), CHILD_BYTES));
             let need: usize = need.sum();
             let (id, level) = (top.id, top.level);
             if self.peek(id, |blob| blob.room() < need)? {
-                self.with_room(limb, low, level, |_| need)?;
+                self.with_room(limb, low, level, &|_| need)?;
                 continue;
             }
             return self.carve_inner(&top.clone(), low, high, strip);

@@ -16,7 +16,7 @@ impl Workspace<'_> {
         debug_assert!(value.len() <= VALUE_BYTES_MAX);
         let (limb, offset) = self.innermost(root, key)?;
         let rest = &key[offset..];
-        let leaf = self.with_room(limb, rest, 0, |base| room_needed(rest.len() - base, value.len()))?;
+        let leaf = self.with_room(limb, rest, 0, &|base| room_needed(rest.len() - base, value.len()))?;
         let blob = self.edit(leaf.id)?;
         if blob.insert(&rest[leaf.base..], Some(version), value).is_err() {
             return Err(Stop::Corrupt(leaf.id, "no room for a record that fitted"));
@@ -85,7 +85,7 @@ impl Workspace<'_> {
         limb: BlobId,
         key: &[u8],
         level: u8,
-        need: impl Fn(usize) -> usize + Copy,
+        need: &dyn Fn(usize) -> usize,
     ) -> Result<Hop, Stop> {
         loop {
             let path = self.path(limb, key)?;
@@ -117,7 +117,7 @@ impl Workspace<'_> {
                     let bytes = room_needed(separator.len(), CHILD_BYTES);
                     let has_room = self.edit(above.id)?.room() >= bytes;
                     if !has_room {
-                        self.with_room(limb, key, above.level, |_| bytes)?;
+                        self.with_room(limb, key, above.level, &|_| bytes)?;
                         // The parent may be another one now.
                         continue;
                     }
@@ -160,7 +160,8 @@ impl Workspace<'_> {
             from.prune(cut, Keep::From);
         } else {
             let all = slots(blob);
-            let at = all.iter().rposition(|slot| slot.separator.as_deref().unwrap_or(&[]) <= cut).unwrap_or(0);
+            let at =
+                all.iter().rposition(|slot| slot.separator.as_deref().unwrap_or(&[]) <= cut).unwrap_or(0);
             let slot = &all[at];
             below.prune(cut, Keep::Below);
             from.prune(cut, Keep::From);

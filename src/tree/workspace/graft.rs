@@ -70,7 +70,7 @@ impl Workspace<'_> {
     /// Puts a mount at `path` in one limb. Returns what is below the path then.
     fn mount(&mut self, limb: BlobId, path: &[u8], child: Child) -> Result<Below, Stop> {
         let child = Child { delta: 0, ..child };
-        let leaf = self.with_room(limb, path, 0, |base| room_needed(path.len() - base, CHILD_BYTES))?;
+        let leaf = self.with_room(limb, path, 0, &|base| room_needed(path.len() - base, CHILD_BYTES))?;
         if self.edit(leaf.id)?.insert_mount(&path[leaf.base..], child).is_err() {
             return Err(Stop::Corrupt(leaf.id, "no room for a mount that fitted"));
         }

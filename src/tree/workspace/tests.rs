@@ -139,7 +139,11 @@ impl Rig {
             assert!(bound.holds(blob.below()), "blob {}: {bound:?} {:?}", id.0, blob.below());
         }
         let lead = low.map_or(&[][..], |low| &low[..base]);
-        assert!(base == 0 || low.is_some_and(|low| low.len() >= base), "blob {}: a base without a fence", id.0);
+        assert!(
+            base == 0 || low.is_some_and(|low| low.len() >= base),
+            "blob {}: a base without a fence",
+            id.0
+        );
         assert!(high.is_none_or(|high| high.starts_with(lead)) && (high.is_some() || base == 0));
         seen.live_bytes += blob.live_bytes();
         if blob.is_leaf() {
@@ -184,7 +188,8 @@ impl Rig {
 
     pub(super) fn check(&self, model: &Model) -> usize {
         let seen = self.walk();
-        let keys = |records: &Model| records.keys().map(|key| key.escape_ascii().to_string()).collect::<Vec<_>>();
+        let keys =
+            |records: &Model| records.keys().map(|key| key.escape_ascii().to_string()).collect::<Vec<_>>();
         if seen.records != *model {
             assert_eq!(keys(&seen.records), keys(model));
             panic!("versions or values differ");
@@ -199,7 +204,11 @@ impl Rig {
 }
 
 fn below(model: &Model, prefix: &[u8]) -> Vec<Vec<u8>> {
-    model.range(prefix.to_vec()..).map(|(key, _)| key.clone()).take_while(|key| key.starts_with(prefix)).collect()
+    model
+        .range(prefix.to_vec()..)
+        .map(|(key, _)| key.clone())
+        .take_while(|key| key.starts_with(prefix))
+        .collect()
 }
 
 fn move_in_model(model: &mut Model, src: &[u8], dst: &[u8]) {
@@ -266,7 +275,8 @@ fn a_directory_that_moves_to_and_fro_stays_itself() {
     let (rig, mut model) = grown(64 << 20, 60_000, 96);
     let blobs = rig.walk().leaf_blobs;
     for n in 0..200 {
-        let (src, dst) = if n % 2 == 0 { ("usr/share/package-2", "q/w/e/") } else { ("q/w/e/", "usr/share/package-2") };
+        let (src, dst) =
+            if n % 2 == 0 { ("usr/share/package-2", "q/w/e/") } else { ("q/w/e/", "usr/share/package-2") };
         move_prefix(&rig, src.as_bytes(), dst.as_bytes());
         move_in_model(&mut model, src.as_bytes(), dst.as_bytes());
     }
