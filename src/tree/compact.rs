@@ -6,11 +6,12 @@ use crate::limits::BLOB_BYTES;
 
 use super::descend::Aim;
 use super::grow::compact;
+use super::merge::Merge;
 use super::split::blob_of;
 use super::{Limb, Stop};
 
 /// A leaf blob under this fill is worth a look for a neighbour.
-const SPARSE_BELOW: usize = BLOB_BYTES * 40 / 100;
+const SPARSE_BELOW: usize = BLOB_BYTES * 80 / 100;
 
 impl<'a> Limb<'a> {
     /// Packs every leaf blob that holds garbage and merges the sparse ones, one blob at a time beside other work. Does I/O.
@@ -26,7 +27,7 @@ impl<'a> Limb<'a> {
                 }
             })??;
             if live_bytes < SPARSE_BELOW {
-                self.shrink(gate, &low)?;
+                self.shrink_from(gate, &low, 0, Merge::Any)?;
             }
             match high {
                 Some(high) => low = high,

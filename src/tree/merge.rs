@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
-use super::bounds::{common_prefix, separator};
+use super::bounds::{common_prefix, separator, successor};
 use super::grow::packed;
 use super::split::{Pair, around, blob_of, copy_of, install};
 use super::{Limb, Stop};
@@ -16,8 +16,29 @@ const SIBLING_BELOW: usize = BLOB_BYTES * 60 / 100;
 /// Two neighbours merge when one is under the first and both together are under the second.
 const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
 const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
+/// After a cut, or in a compaction, any two do that fit together: nothing will cut them again soon.
+const TIDY_SUM_BELOW: usize = BLOB_BYTES * 95 / 100;
 /// How often a merge is tried against other threads before it is left to a later delete.
 const MERGE_TRIES: u32 = 8;
+
+/// When two neighbours are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// One of them is sparse.
+    Sparse,
+    /// They fit.
+    Any,
+}
+
+impl Merge {
+    fn wants(self, sizes: [usize; 2]) -> bool {
+        let (smaller, sum) = (sizes[0].min(sizes[1]), sizes[0] + sizes[1]);
+        match self {
+            Self::Sparse => smaller < MERGE_ONE_BELOW && sum < MERGE_SUM_BELOW,
+            Self::Any => sum < TIDY_SUM_BELOW,
+        }
+    }
+}
 
 /// The neighbour of a child: its separator to the child, its own further separator, and itself.
 struct Neighbour {
@@ -201,7 +222,38 @@ fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
 impl<'a> Limb<'a> {
     /// Merges the leaf blob of `key` with a neighbour if both are empty enough, and what that leaves above. Best effort.
     pub(crate) fn shrink(&self, gate: &Gate, key: &[u8]) -> Result<()> {
-        let mut level = 0;
+        self.shrink_from(gate, key, 0, Merge::Sparse)
+    }
+
+    /// Merges what a move has left sparse around both ends of a prefix's range, at every level. Best effort.
+    pub(crate) fn tidy(&self, gate: &Gate, prefix: &[u8]) -> Result<()> {
+        let last = [prefix, &[0xFF; 64]].concat();
+        let before = match prefix.split_last() {
+            Some((0, rest)) => rest.to_vec(),
+            Some((byte, rest)) => [rest, &[byte - 1], &[0xFF; 64]].concat(),
+            None => Vec::new(),
+        };
+        let after = successor(prefix);
+        for key in
+            [Some(before.as_slice()), Some(prefix), Some(&last), after.as_deref()].into_iter().flatten()
+        {
+            let top = self.retry(|_| {
+                let _entry = gate.enter();
+                let (limb, _) = self.innermost(key)?;
+                let root = limb.root_step()?;
+                let level = root.blob().level();
+                root.validate()?;
+                Ok(level)
+            })?;
+            for level in 0..=top {
+                self.shrink_from(gate, key, level, Merge::Any)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`shrink`](Self::shrink), from a level upwards.
+    pub(super) fn shrink_from(&self, gate: &Gate, key: &[u8], mut level: u8, merge: Merge) -> Result<()> {
         let mut tries = super::Tries::default();
         loop {
             self.buffer.reserve(0)?;
@@ -210,7 +262,7 @@ impl<'a> Limb<'a> {
                 if self.check_alive().is_err() {
                     return Ok(());
                 }
-                self.innermost(key).and_then(|(limb, offset)| limb.merge_once(&key[offset..], level))
+                self.innermost(key).and_then(|(limb, offset)| limb.merge_once(&key[offset..], level, merge))
             };
             match outcome {
                 Ok(true) => level += 1,
@@ -222,7 +274,7 @@ impl<'a> Limb<'a> {
     }
 
     /// Merges at one level. True: the level above may have become empty enough.
-    fn merge_once(&self, key: &[u8], level: u8) -> Result<bool, Stop> {
+    fn merge_once(&self, key: &[u8], level: u8, merge: Merge) -> Result<bool, Stop> {
         let Some((parent, step)) = self.descend_to(key, level)? else { return self.lower_root() };
         let (parent_base, base) = (parent.base, step.base);
         let mut parent = parent.guard.upgrade()?;
@@ -239,7 +291,7 @@ impl<'a> Limb<'a> {
             let Some(held) = target.take() else { return Ok(false) };
             let sibling = self.buffer.try_lock(BlobId(neighbour.child.id))?;
             let sizes = [blob_of(&held).live_bytes(), blob_of(&sibling).live_bytes()];
-            if sizes[0].min(sizes[1]) >= MERGE_ONE_BELOW || sizes[0] + sizes[1] >= MERGE_SUM_BELOW {
+            if !merge.wants(sizes) {
                 target = Some(held);
                 continue;
             }

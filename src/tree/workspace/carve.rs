@@ -141,6 +141,7 @@ impl Workspace<'_> {
         if keys.is_empty() {
             return Ok(Taken::Nothing);
         }
+        self.has_cut = true;
         let blob = self.edit(leaf.id)?;
         let part = copy_of(blob);
         let cut = Blob::new(part.words());
@@ -188,6 +189,7 @@ impl Workspace<'_> {
             (None, Some(fence)) => fence == low,
             (None, None) => low.is_empty(),
         };
+        self.has_cut = true;
         let mut left = None;
         if !begins {
             let base = base_of(&parts[0]);

@@ -78,7 +78,12 @@ impl Workspace<'_> {
     }
 
     /// Puts the records of `content` below `path` into a leaf blob. None: they do not fit, nothing has changed.
-    fn merge_in(&mut self, leaf: &Hop, path: &[u8], content: &Scratch) -> Result<Option<Below>, Stop> {
+    pub(super) fn merge_in(
+        &mut self,
+        leaf: &Hop,
+        path: &[u8],
+        content: &Scratch,
+    ) -> Result<Option<Below>, Stop> {
         let from = Blob::new(content.words());
         let host = packed(self.edit(leaf.id)?)?;
         let into = Blob::new(host.words());

@@ -51,12 +51,19 @@ pub(crate) struct Workspace<'a> {
     works: BTreeMap<BlobId, Work<'a>>,
     /// Roots of limbs that nothing leads to any more.
     reclaim: Vec<BlobId>,
+    /// Whether a limb was cut.
+    has_cut: bool,
 }
 
 impl<'a> Workspace<'a> {
     /// An empty workspace that may make as many blobs as `frames` has. Called with the gate closed.
     pub(crate) fn new(buffer: &'a Buffer, frames: Reservation<'a>, database: u64) -> Self {
-        Self { buffer, frames, database, works: BTreeMap::new(), reclaim: Vec::new() }
+        Self { buffer, frames, database, works: BTreeMap::new(), reclaim: Vec::new(), has_cut: false }
+    }
+
+    /// Whether limbs were cut, so that [`Limb::tidy`](super::Limb::tidy) finds something to do.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.has_cut
     }
 
     /// Installs everything. Returns the roots of limbs to be reclaimed.

@@ -27,10 +27,10 @@ pub(super) struct Rig {
 
 /// What a sound limb adds up to.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     ids: HashSet<BlobId>,
     records: Model,
-    mounts: usize,
+    mounts: Vec<Vec<u8>>,
     leaf_blobs: usize,
     live_bytes: usize,
 }
@@ -75,6 +75,13 @@ impl Rig {
             }
             self.limb().settle(stop, &mut tries).unwrap();
         }
+    }
+
+    /// Tries to splice the n-th mount; says whether that was done.
+    fn splice(&self, n: usize) -> bool {
+        let mounts = self.walk().mounts;
+        let Some(path) = mounts.get(n % mounts.len().max(1)) else { return false };
+        self.limb().unmount(&self.gate, self.database, path).unwrap()
     }
 
     fn reclaim(&self, root: BlobId) {
@@ -156,7 +163,7 @@ impl Rig {
                 assert!(high.is_none_or(|high| key.as_slice() < high));
                 let full = [path, &key].concat();
                 if let Some(limb) = cursor.mount() {
-                    seen.mounts += 1;
+                    seen.mounts.push(full.clone());
                     let end = successor(&key);
                     assert!(
                         high.is_none_or(|high| end.as_deref().is_some_and(|end| end <= high)),
@@ -186,7 +193,7 @@ impl Rig {
         }
     }
 
-    pub(super) fn check(&self, model: &Model) -> usize {
+    pub(super) fn check(&self, model: &Model) -> Seen {
         let seen = self.walk();
         let keys =
             |records: &Model| records.keys().map(|key| key.escape_ascii().to_string()).collect::<Vec<_>>();
@@ -199,7 +206,7 @@ impl Rig {
             let found = self.limb().get(key, &mut out).unwrap().unwrap();
             assert_eq!((found.version, &out), (*version, value));
         }
-        seen.mounts
+        seen
     }
 }
 
@@ -285,6 +292,33 @@ fn a_directory_that_moves_to_and_fro_stays_itself() {
 }
 
 #[test]
+fn moved_directories_are_spliced_back() {
+    let (rig, mut model) = grown(64 << 20, 60_000, 96);
+    let before = rig.walk();
+    for n in (0..70).step_by(2) {
+        let names = [format!("usr/share/package-{n:02}"), format!("usr/share/moved/to-{n:02}/")];
+        let [src, dst] = names.each_ref().map(String::as_bytes);
+        if below(&model, src).is_empty() {
+            continue;
+        }
+        move_prefix(&rig, src, dst);
+        move_in_model(&mut model, src, dst);
+        rig.limb().tidy(&rig.gate, src).unwrap();
+        rig.limb().tidy(&rig.gate, dst).unwrap();
+    }
+    let mounts = rig.check(&model).mounts.len();
+    assert!(mounts > 30, "{mounts}");
+    while (0..rig.walk().mounts.len()).any(|n| rig.splice(n)) {
+        rig.check(&model);
+    }
+    rig.limb().compact(&rig.gate).unwrap();
+    let after = rig.check(&model);
+    assert!(after.mounts.is_empty(), "{:?}", after.mounts.len());
+    // Nearly every leaf blob was cut.
+    assert!(after.leaf_blobs <= before.leaf_blobs * 118 / 100, "{} {}", after.leaf_blobs, before.leaf_blobs);
+}
+
+#[test]
 fn a_limb_can_be_taken_whole() {
     let (rig, mut model) = grown(64 << 20, 20_000, 96);
     rig.change(|space, root| {
@@ -342,6 +376,8 @@ enum Step {
     Fill(Vec<u8>, usize, u16),
     CutAt(Vec<u8>),
     Shrink(Vec<u8>),
+    Tidy(Vec<u8>, usize),
+    Splice(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -355,6 +391,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (wild_key(), 0usize..120, any::<u16>()).prop_map(|(key, n, x)| Step::Fill(key, n, x)),
         2 => wild_key().prop_map(Step::CutAt),
         2 => wild_key().prop_map(Step::Shrink),
+        3 => (wild_key(), 0usize..14).prop_map(|(key, n)| Step::Tidy(key, n)),
+        4 => (0usize..20).prop_map(Step::Splice),
     ]
 }
 
@@ -431,6 +469,10 @@ proptest! {
                 }
                 Step::CutAt(key) => rig.limb().cut_at(&rig.gate, &key).unwrap(),
                 Step::Shrink(key) => rig.limb().shrink(&rig.gate, &key).unwrap(),
+                Step::Tidy(key, n) => rig.limb().tidy(&rig.gate, &cut(&key, n)).unwrap(),
+                Step::Splice(n) => {
+                    rig.splice(n);
+                }
             }
             rig.check(&model);
         }
