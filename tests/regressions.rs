@@ -97,6 +97,37 @@ fn no_version_is_issued_again_after_a_checkpoint_and_a_crash() {
     assert!(reopened.default_tree().put("key", "v").unwrap() > seen);
 }
 
+/// Recovery that ends at damage did not look at the second journal file, whose marks were in force.
+#[test]
+fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
+    let fault = FaultStorage::new();
+    let storage: Arc<dyn Storage> = Arc::new(fault.clone());
+    let db = options(&storage).durability(batched()).journal_bytes(1 << 30).open("").unwrap();
+    let tree = db.default_tree();
+    for n in 0..1000 {
+        tree.put(format!("key/{n:06}"), [7; 1000]).unwrap();
+    }
+    db.sync().unwrap();
+    // The cut stays open, so the journal goes on in its second file.
+    let used: usize =
+        ["data.ramus", "journal.wal"].iter().map(|name| fault.contents(name).unwrap().len()).sum();
+    fault.set_full(Some(used as u64 + 500_000));
+    assert_eq!(db.checkpoint().unwrap_err().kind(), ErrorKind::NoSpace);
+    fault.set_full(None);
+    let mut seen = 0;
+    for _ in 0..1_100_000 {
+        seen = tree.put("key", "v").unwrap();
+    }
+    let crashed = fault.crash_lose_all();
+    assert!(crashed.contents("journal.next").is_some(), "the journal is in two files");
+    crashed.corrupt("journal.wal", 100_000, 1);
+    let storage: Arc<dyn Storage> = Arc::new(crashed);
+    assert_eq!(options(&storage).open("").unwrap_err().kind(), ErrorKind::Corrupt);
+    let cut = options(&storage).recovery(ramus::Recovery::TruncateAtFirstError).open("").unwrap();
+    assert!(cut.default_tree().get("key").unwrap().is_none(), "the second file was passed over");
+    assert!(cut.default_tree().put("key", "v").unwrap() > seen);
+}
+
 /// A checkpoint that found the disk full poisoned the database.
 #[test]
 fn a_full_disk_during_a_checkpoint_can_be_waited_out() {
