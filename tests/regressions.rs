@@ -104,7 +104,7 @@ fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
     let storage: Arc<dyn Storage> = Arc::new(fault.clone());
     let db = options(&storage).durability(batched()).journal_bytes(1 << 30).open("").unwrap();
     let tree = db.default_tree();
-    for n in 0..1000 {
+    for n in 0..6000 {
         tree.put(format!("key/{n:06}"), [7; 1000]).unwrap();
     }
     db.sync().unwrap();
@@ -126,6 +126,23 @@ fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
     let cut = options(&storage).recovery(ramus::Recovery::TruncateAtFirstError).open("").unwrap();
     assert!(cut.default_tree().get("key").unwrap().is_none(), "the second file was passed over");
     assert!(cut.default_tree().put("key", "v").unwrap() > seen);
+}
+
+/// The flush of a database that a panic dropped was taken for the panic of a writer, and lost what was buffered.
+#[test]
+fn a_panic_elsewhere_does_not_keep_a_drop_from_flushing() {
+    let fault = FaultStorage::new();
+    let storage: Arc<dyn Storage> = Arc::new(fault.clone());
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let db = options(&storage).durability(batched()).open("").unwrap();
+        db.default_tree().put("key", "v").unwrap();
+        std::panic::resume_unwind(Box::new("no message"));
+    }));
+    assert!(caught.is_err());
+    let storage: Arc<dyn Storage> = Arc::new(fault.crash_lose_all());
+    let reopened = options(&storage).open("").unwrap();
+    assert_eq!(reopened.default_tree().get("key").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(reopened.stats().recovered_records, 0, "the drop made a checkpoint");
 }
 
 /// A checkpoint that found the disk full poisoned the database.

@@ -40,6 +40,7 @@ impl Engine {
     pub(super) fn checkpoint_in_turn(&self, turn: &mut super::Turn, seal: bool) -> Result<()> {
         let journal = self.journal()?;
         journal.check_poison()?;
+        let _watch = journal.watch();
         self.finish_cut(journal, turn)?;
         journal.prepare_switch()?;
         let cut = {
