@@ -1,6 +1,7 @@
 //! Ramus against std's `BTreeMap`, interleaved: in each round both do the same operations on the same random keys, one
 //! after the other in changing order, so that what else the machine does hits both alike. Prints the time of an operation
-//! and the median over the rounds of the ratio, after a load in random order and after `compact`.
+//! and the median over the rounds of the ratio: after both were loaded in random order, after `compact`, and after the map
+//! was built anew from its sorted entries, which packs it likewise.
 //!
 //! Time is the thread's processor time where the system tells it (Linux), else that on the clock. Every answer is checked.
 //! Paths come from the list that `RAMUS_PATHS` names (one a line), else they are made up. `RAMUS_BENCH_KEYS` says how many.
@@ -231,4 +232,6 @@ fn main() {
     compare("after load", &mut rig, &mut random);
     rig.db.compact().expect("compact");
     compare("after compact", &mut rig, &mut random);
+    rig.map = rig.map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    compare("both packed", &mut rig, &mut random);
 }

@@ -128,6 +128,22 @@ fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
     assert!(cut.default_tree().put("key", "v").unwrap() > seen);
 }
 
+/// A close that found no space for its checkpoint dropped what the journal had buffered, though there was room for it.
+#[test]
+fn a_close_on_a_full_disk_keeps_what_was_committed() {
+    let fault = FaultStorage::new();
+    let storage: Arc<dyn Storage> = Arc::new(fault.clone());
+    let db = options(&storage).durability(batched()).open("").unwrap();
+    for n in 0..100 {
+        db.default_tree().put(format!("key/{n:03}"), "v").unwrap();
+    }
+    fault.set_full(Some(0));
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::NoSpace);
+    let storage: Arc<dyn Storage> = Arc::new(fault.crash_lose_all());
+    let reopened = options(&storage).open("").unwrap();
+    assert_eq!(reopened.default_tree().prefix("key/").count(), 100);
+}
+
 /// The flush of a database that a panic dropped was taken for the panic of a writer, and lost what was buffered.
 #[test]
 fn a_panic_elsewhere_does_not_keep_a_drop_from_flushing() {

@@ -114,6 +114,10 @@ impl Engine {
         };
         // A call that began before may still grow a file or evict: the files are somebody else's from here on.
         if let Some(journal) = &self.journal {
+            if outcome.is_err() {
+                // On a full device the journal still has room for all that was appended.
+                let _ = journal.sync();
+            }
             journal.shut();
         }
         self.store.poison("the database was closed");
