@@ -4,11 +4,14 @@
 //! Paths come from the list that `RAMUS_PATHS` names (one a line), else from the file tree of this machine.
 //! `RAMUS_BENCH_KEYS` (a number) replaces both sizes.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::{in_random_order, listed_paths, shuffle};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ramus::{Db, Durability, IfExists, Options, Tree};
 use tempfile::TempDir;
@@ -17,22 +20,6 @@ const VALUE: [u8; 96] = [7; 96];
 const BATCHED: Durability = Durability::Batched { bytes: 64 << 10, interval: None };
 /// Keys kept aside, to be put and deleted.
 const EXTRA: usize = 100_000;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize
-    }
-}
-
-fn shuffle(paths: &mut [Vec<u8>], seed: u64) {
-    let mut random = Random(seed);
-    for i in (1..paths.len()).rev() {
-        paths.swap(i, random.next() % (i + 1));
-    }
-}
 
 fn walk(dir: &Path, paths: &mut Vec<Vec<u8>>, most: usize) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
@@ -53,29 +40,13 @@ fn walk(dir: &Path, paths: &mut Vec<Vec<u8>>, most: usize) {
 
 /// `count` paths in random order.
 fn real_paths(count: usize) -> Vec<Vec<u8>> {
-    let mut paths: Vec<Vec<u8>> = match std::env::var_os("RAMUS_PATHS") {
-        Some(list) => {
-            let text = std::fs::read(&list).expect("RAMUS_PATHS names a list that can be read");
-            let lines: Vec<&[u8]> =
-                text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
-            let step = (lines.len() / count).max(1);
-            lines.iter().step_by(step).map(|line| line.to_vec()).collect()
-        }
-        None => {
-            println!("RAMUS_PATHS is not set: the file tree of this machine stands in");
-            let mut paths = Vec::new();
-            walk(Path::new("/"), &mut paths, count);
-            paths
-        }
-    };
-    paths.sort();
-    paths.dedup();
-    if paths.len() < count {
-        println!("only {} of {count} paths are to be had", paths.len());
-    }
-    shuffle(&mut paths, 1);
-    paths.truncate(count);
-    paths
+    let paths = listed_paths(count).unwrap_or_else(|| {
+        println!("RAMUS_PATHS is not set: the file tree of this machine stands in");
+        let mut paths = Vec::new();
+        walk(Path::new("/"), &mut paths, count);
+        paths
+    });
+    in_random_order(paths, count)
 }
 
 struct Rig {

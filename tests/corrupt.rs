@@ -348,6 +348,9 @@ fn a_newer_format_is_unsupported_and_left_alone() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("journal.wal"), "{error}");
     assert!(storage.contents("journal.wal") == Some(journal), "the open changed the file");
+    // Nor is it damage where the data file is missing.
+    ramus::io::Storage::remove(&storage, "data.ramus").unwrap();
+    assert_eq!(options(&storage).open("").unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]

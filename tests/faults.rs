@@ -1,9 +1,12 @@
 //! One fault at every operation of a short life, and a crash after it.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ramus::io::{FaultStorage, Storage};
+use ramus::io::{FaultStorage, LockMode, OpenMode, Storage, StorageFile, StorageLock};
 use ramus::{Db, Durability, Entry, ErrorKind, IfExists, Options, Result};
 
 type Model = BTreeMap<(String, Vec<u8>), Vec<u8>>;
@@ -175,4 +178,99 @@ fn a_device_too_small_for_the_load() {
             }
         }
     }
+}
+
+/// Passes everything on, and panics at a write into the data file while `armed`.
+#[derive(Debug)]
+struct Panicking {
+    inner: FaultStorage,
+    armed: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct PanickingFile {
+    inner: Arc<dyn StorageFile>,
+    armed: Arc<AtomicBool>,
+}
+
+impl Storage for Panicking {
+    fn open(&self, name: &str, mode: OpenMode) -> std::io::Result<Arc<dyn StorageFile>> {
+        let inner = self.inner.open(name, mode)?;
+        let armed = Arc::clone(&self.armed);
+        Ok(if name == "data.ramus" { Arc::new(PanickingFile { inner, armed }) } else { inner })
+    }
+
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_dir(&self) -> std::io::Result<()> {
+        self.inner.sync_dir()
+    }
+
+    fn lock(&self, mode: LockMode) -> std::io::Result<Box<dyn StorageLock>> {
+        self.inner.lock(mode)
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.inner.describe(name)
+    }
+}
+
+impl StorageFile for PanickingFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        self.inner.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        if self.armed.load(Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("no message"));
+        }
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.inner.sync()
+    }
+
+    fn set_len(&self, bytes: u64) -> std::io::Result<()> {
+        self.inner.set_len(bytes)
+    }
+
+    fn len(&self) -> std::io::Result<u64> {
+        self.inner.len()
+    }
+}
+
+/// Writers waited for ever for a background thread that a panic had ended.
+#[test]
+fn a_panic_in_the_background_poisons_and_holds_nobody_up() {
+    let fault = FaultStorage::new();
+    let armed = Arc::new(AtomicBool::new(false));
+    let storage = Arc::new(Panicking { inner: fault.clone(), armed: Arc::clone(&armed) });
+    let options = Options::new().journal_bytes(ramus::limits::JOURNAL_BYTES_MIN);
+    let batched = Durability::Batched { bytes: 1 << 16, interval: None };
+    let db = options.durability(batched).storage(storage).open("").unwrap();
+    let tree = db.default_tree();
+    tree.put("kept", "v").unwrap();
+    db.sync().unwrap();
+    armed.store(true, Ordering::SeqCst);
+    let refused = common::watched("puts after a panic", || {
+        (0..100_000).find_map(|n: u32| tree.put(n.to_be_bytes(), [1; 1000]).err())
+    });
+    assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Poisoned));
+    assert_eq!(tree.get("kept").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
+    drop((tree, db));
+    let db = open(&fault.crash_lose_all(), Durability::Sync).unwrap();
+    common::assert_sound(&db);
+    assert_eq!(db.default_tree().get("kept").unwrap().as_deref(), Some(&b"v"[..]));
 }

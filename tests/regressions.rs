@@ -97,6 +97,70 @@ fn no_version_is_issued_again_after_a_checkpoint_and_a_crash() {
     assert!(reopened.default_tree().put("key", "v").unwrap() > seen);
 }
 
+/// Recovery that ends at damage did not look at the second journal file, whose marks were in force.
+#[test]
+fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
+    let fault = FaultStorage::new();
+    let storage: Arc<dyn Storage> = Arc::new(fault.clone());
+    let db = options(&storage).durability(batched()).journal_bytes(1 << 30).open("").unwrap();
+    let tree = db.default_tree();
+    for n in 0..6000 {
+        tree.put(format!("key/{n:06}"), [7; 1000]).unwrap();
+    }
+    db.sync().unwrap();
+    // The cut stays open, so the journal goes on in its second file.
+    let used: usize =
+        ["data.ramus", "journal.wal"].iter().map(|name| fault.contents(name).unwrap().len()).sum();
+    fault.set_full(Some(used as u64 + 500_000));
+    assert_eq!(db.checkpoint().unwrap_err().kind(), ErrorKind::NoSpace);
+    fault.set_full(None);
+    let mut seen = 0;
+    for _ in 0..1_100_000 {
+        seen = tree.put("key", "v").unwrap();
+    }
+    let crashed = fault.crash_lose_all();
+    assert!(crashed.contents("journal.next").is_some(), "the journal is in two files");
+    crashed.corrupt("journal.wal", 100_000, 1);
+    let storage: Arc<dyn Storage> = Arc::new(crashed);
+    assert_eq!(options(&storage).open("").unwrap_err().kind(), ErrorKind::Corrupt);
+    let cut = options(&storage).recovery(ramus::Recovery::TruncateAtFirstError).open("").unwrap();
+    assert!(cut.default_tree().get("key").unwrap().is_none(), "the second file was passed over");
+    assert!(cut.default_tree().put("key", "v").unwrap() > seen);
+}
+
+/// A close that found no space for its checkpoint dropped what the journal had buffered, though there was room for it.
+#[test]
+fn a_close_on_a_full_disk_keeps_what_was_committed() {
+    let fault = FaultStorage::new();
+    let storage: Arc<dyn Storage> = Arc::new(fault.clone());
+    let db = options(&storage).durability(batched()).open("").unwrap();
+    for n in 0..100 {
+        db.default_tree().put(format!("key/{n:03}"), "v").unwrap();
+    }
+    fault.set_full(Some(0));
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::NoSpace);
+    let storage: Arc<dyn Storage> = Arc::new(fault.crash_lose_all());
+    let reopened = options(&storage).open("").unwrap();
+    assert_eq!(reopened.default_tree().prefix("key/").count(), 100);
+}
+
+/// The flush of a database that a panic dropped was taken for the panic of a writer, and lost what was buffered.
+#[test]
+fn a_panic_elsewhere_does_not_keep_a_drop_from_flushing() {
+    let fault = FaultStorage::new();
+    let storage: Arc<dyn Storage> = Arc::new(fault.clone());
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let db = options(&storage).durability(batched()).open("").unwrap();
+        db.default_tree().put("key", "v").unwrap();
+        std::panic::resume_unwind(Box::new("no message"));
+    }));
+    assert!(caught.is_err());
+    let storage: Arc<dyn Storage> = Arc::new(fault.crash_lose_all());
+    let reopened = options(&storage).open("").unwrap();
+    assert_eq!(reopened.default_tree().get("key").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(reopened.stats().recovered_records, 0, "the drop made a checkpoint");
+}
+
 /// A checkpoint that found the disk full poisoned the database.
 #[test]
 fn a_full_disk_during_a_checkpoint_can_be_waited_out() {

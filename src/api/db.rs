@@ -40,11 +40,11 @@ impl Db {
     }
 
     pub(super) fn start(engine: Arc<Engine>) -> Result<Self> {
+        let default = engine.find_tree(DEFAULT_TREE)?;
         let background = match engine.settings.background && !engine.settings.read_only {
             true => Some(engine.start_background()?),
             false => None,
         };
-        let default = engine.find_tree(DEFAULT_TREE)?;
         let handle = Arc::new(Handle::new(engine, background));
         let default_tree = Tree::new(Arc::clone(&handle), default);
         Ok(Self { handle, default_tree })
@@ -155,7 +155,8 @@ impl Db {
     /// InvalidInput, but a second close is Ok.
     ///
     /// # Errors
-    /// Those of [`checkpoint`](Self::checkpoint); the database is ended all the same, and its journal has what was flushed.
+    /// Those of [`checkpoint`](Self::checkpoint); the database is ended all the same. On a full device its journal has all that
+    /// was committed, else what was flushed.
     pub fn close(&self) -> Result<()> {
         self.handle.close()
     }

@@ -15,6 +15,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The shortest interval of timed syncs: none would keep a core busy.
 const LOOK_LEAST: Duration = Duration::from_millis(1);
 
+/// Lets go of those who wait for the background thread when a panic ends it.
+struct Ended<'e>(&'e Engine);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop_background();
+        }
+    }
+}
+
 impl Engine {
     /// Lets a writer in: asks for a checkpoint when one is due, pauses it ever longer as the journal grows past its limit,
     /// and holds it at twice the limit; a change that `frees` goes on where only space is missing. Called outside the gate.
@@ -92,6 +103,7 @@ impl Engine {
             Durability::Batched { interval, .. } => interval,
             Durability::Sync => None,
         };
+        let _ended = Ended(self);
         let mut synced = Instant::now();
         loop {
             let checkpoint = {

@@ -178,6 +178,7 @@ impl Engine {
         let Some(reservation) = reservation.take() else {
             return Ok(Step::Done { sequence: journal.last_sequence(), merge: Vec::new() });
         };
+        let _watch = journal.watch();
         let sequence = journal.append(reservation, kind, payload).sequence;
         let mut merge = Vec::new();
         for ((tree, key), value) in &effects {

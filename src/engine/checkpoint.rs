@@ -40,6 +40,7 @@ impl Engine {
     pub(super) fn checkpoint_in_turn(&self, turn: &mut super::Turn, seal: bool) -> Result<()> {
         let journal = self.journal()?;
         journal.check_poison()?;
+        let _watch = journal.watch();
         self.finish_cut(journal, turn)?;
         journal.prepare_switch()?;
         let cut = {
@@ -113,6 +114,10 @@ impl Engine {
         };
         // A call that began before may still grow a file or evict: the files are somebody else's from here on.
         if let Some(journal) = &self.journal {
+            if outcome.is_err() {
+                // On a full device the journal still has room for all that was appended.
+                let _ = journal.sync();
+            }
             journal.shut();
         }
         self.store.poison("the database was closed");

@@ -194,6 +194,7 @@ impl Engine {
         let Some(reservation) = reservation.take() else {
             return Err(Error::invalid("a change was applied twice"));
         };
+        let _watch = journal.watch();
         let kind = if value.is_some() { Kind::Put } else { Kind::Delete };
         let sequence = journal.append(reservation, kind, payload).sequence;
         let mut merge = false;

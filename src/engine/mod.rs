@@ -8,8 +8,8 @@
 //! - E1 A change is applied under the latches of all blobs it touches, after its record has its place in the journal and
 //!   before those latches are released: journal order is conflict order.
 //! - E2 What the cut of a checkpoint holds is exactly the state at one sequence: blobs, page table, catalog.
-//! - E3 After a failure between a record's append and the end of its application, or between a cut and its superblock, the
-//!   journal is poisoned: nothing more is acknowledged.
+//! - E3 After a failure or a panic between a record's append and the end of its application, or between a cut and its
+//!   superblock, the journal is poisoned: nothing more is acknowledged.
 
 mod background;
 mod batch;

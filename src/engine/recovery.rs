@@ -90,11 +90,14 @@ impl Engine {
     /// Refuses the rest of a database.
     fn check_fresh(storage: &dyn Storage) -> Result<()> {
         if list(storage)?.iter().any(|name| name == "journal.wal") {
-            let outcome = replay(storage, 0, Recovery::Strict, &mut |_, _| Ok(()));
-            if !outcome.is_ok_and(|outcome| outcome.records_seen == 0) {
-                let place = storage.describe("data.ramus");
-                let what = format_args!("{place}: missing, while the journal beside it holds commits");
-                return Err(Error::new(ErrorKind::Corrupt, what));
+            match replay(storage, 0, Recovery::Strict, &mut |_, _| Ok(())) {
+                Ok(outcome) if outcome.records_seen == 0 => {}
+                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+                _ => {
+                    let place = storage.describe("data.ramus");
+                    let what = format_args!("{place}: missing, while the journal beside it holds commits");
+                    return Err(Error::new(ErrorKind::Corrupt, what));
+                }
             }
         }
         Ok(())

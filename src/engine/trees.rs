@@ -66,6 +66,7 @@ impl Engine {
                     "there are {TREES_MAX} trees, the most there can be"
                 )));
             }
+            let _watch = journal.watch();
             let id = catalog.next_id();
             payload.clear();
             record(id).encode_into(&mut payload);
@@ -104,6 +105,7 @@ impl Engine {
             // No writer may be between its look at the tree and its record.
             let _closed = self.gate.close();
             let tree = self.find_tree(name)?;
+            let _watch = journal.watch();
             let record = Record::TreeDrop { tree: tree.id };
             payload.clear();
             record.encode_into(&mut payload);

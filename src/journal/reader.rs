@@ -18,20 +18,21 @@
 //! | 11 | `journal.next` starts where `journal.wal` ends | it is read after that |
 //! | 12 | `journal.next` starts elsewhere, as if `journal.wal` were torn | S fails, T ignores it, D reads it |
 
-use super::format::{BadHeader, FILE_HEADER_BYTES, FileHeader};
+use super::format::{BadHeader, FILE_HEADER_BYTES, FileHeader, RECORD_HEADER_BYTES};
 use super::record::{self, Kind, Record};
 use super::scan::{End, Scan, last_used};
 use super::window::Window;
 use super::{CURRENT_NAME, NEXT_NAME, Recovery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
+use crate::limits::SEQUENCE_RESERVE;
 
 /// What a replay found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// The sequence of the last record, or that of the data file if it is higher.
     pub(crate) last_sequence: u64,
-    /// Sequences below this number may have been handed out; 0 when the journal does not say.
+    /// No sequence at or above this number was handed out under a mark of the journal; 0 when it has none.
     pub(crate) mark: u64,
     /// Records read.
     pub(crate) records_seen: u64,
@@ -59,7 +60,7 @@ pub(crate) fn replay(
         clean: true,
         discarded_bytes: 0,
     };
-    let mut replay = Replay { after, policy, visit, outcome };
+    let mut replay = Replay { after, policy, visit, outcome, passed_start: 0 };
     let Some(first) = Window::open(storage, CURRENT_NAME)? else {
         return Err(Error::corrupt(storage.describe(CURRENT_NAME), 0, "the journal is missing"));
     };
@@ -69,6 +70,7 @@ pub(crate) fn replay(
         }
         second => replay.read_both(first, second)?,
     }
+    replay.raise_mark();
     Ok(replay.outcome)
 }
 
@@ -77,6 +79,8 @@ struct Replay<'v> {
     policy: Recovery,
     visit: &'v mut dyn FnMut(u64, Record<'_>) -> Result<()>,
     outcome: Outcome,
+    /// Where a file that was passed over starts.
+    passed_start: u64,
 }
 
 impl Replay<'_> {
@@ -112,7 +116,7 @@ impl Replay<'_> {
         let (first, end) = self.read(Scan::new(first, header, self.policy))?;
         let Some((second, header)) = second else { return Ok(()) };
         if end == End::Cut {
-            self.pass_over(&second);
+            self.pass_over_from(&second, header.start);
             return Ok(());
         }
         if header.start != first.last_sequence {
@@ -124,7 +128,7 @@ impl Replay<'_> {
                     return Err(Error::corrupt(first.path(), first.end_offset, what));
                 }
                 Recovery::TruncateAtFirstError => {
-                    self.pass_over(&second);
+                    self.pass_over_from(&second, header.start);
                     return Ok(());
                 }
                 Recovery::SkipDamaged => {}
@@ -161,6 +165,22 @@ impl Replay<'_> {
     fn pass_over(&mut self, window: &Window) {
         self.outcome.clean = false;
         self.outcome.discarded_bytes += window.file_bytes();
+    }
+
+    fn pass_over_from(&mut self, window: &Window, start: u64) {
+        self.pass_over(window);
+        self.passed_start = start;
+    }
+
+    /// What was passed over may have held groups with higher marks than those that were read. A mark is a reserve above the
+    /// last record before it, and so many bytes hold only so many records.
+    fn raise_mark(&mut self) {
+        let outcome = &mut self.outcome;
+        if outcome.discarded_bytes > 0 {
+            let records_max = outcome.discarded_bytes / RECORD_HEADER_BYTES as u64;
+            let last_max = outcome.last_sequence.max(self.passed_start).saturating_add(records_max);
+            outcome.mark = outcome.mark.max(last_max.saturating_add(SEQUENCE_RESERVE));
+        }
     }
 }
 

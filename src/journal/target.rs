@@ -98,7 +98,8 @@ impl Target {
     /// Writes a group; the bytes it took.
     pub(super) fn write(&mut self, group: &mut Group) -> Result<u64> {
         let mark = group.last_sequence + SEQUENCE_RESERVE;
-        let payload_bytes = (group.bytes.len() - GROUP_HEADER_BYTES) as u32;
+        let payload_bytes = u32::try_from(group.bytes.len() - GROUP_HEADER_BYTES)
+            .map_err(|_| Error::new(ErrorKind::Io, "too much was appended for one group of the journal"))?;
         let header = GroupHeader {
             payload_bytes,
             first_sequence: group.first_sequence,

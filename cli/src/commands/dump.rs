@@ -12,7 +12,7 @@
 //!
 //! Versions are not in it: loaded records get new ones.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,10 +46,19 @@ pub(crate) struct DumpArgs {
 pub(crate) fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
     let db = context.read(&args.db)?;
     match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        Some(file) => to_file(&db, context, file).with_context(|| format!("writing {}", file.display()))?,
+        Some(file) => to(&db, context, file).with_context(|| format!("writing {}", file.display()))?,
         None => write_all(&db, context, &mut context.out())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A device or a pipe is written to as it is: only a file may be replaced. A symbolic link stays, what it names is written.
+fn to(db: &Db, context: &Context, file: &Path) -> Result<()> {
+    if std::fs::metadata(file).is_ok_and(|what| !what.is_file()) {
+        return write_all(db, context, &mut BufWriter::new(File::options().write(true).open(file)?));
+    }
+    let named = std::fs::canonicalize(file);
+    to_file(db, context, named.as_deref().unwrap_or(file))
 }
 
 /// Writes beside the file and renames it into place.

@@ -32,6 +32,25 @@ fn odd_bytes_and_all_trees_go_there_and_back() {
     assert_eq!(place.ok(["dump", "fourth"]), dump);
 }
 
+/// A dump to a device replaced the device by a file, if the user was allowed to.
+#[cfg(unix)]
+#[test]
+fn a_dump_replaces_files_only_and_no_links() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    place.put(&["a"]);
+    let dump = place.ok(["dump", "db"]);
+    symlink("/dev/null", place.path("device")).unwrap();
+    place.ok(["dump", "db", "device"]);
+    assert_eq!(std::fs::read_link(place.path("device")).unwrap(), std::path::Path::new("/dev/null"));
+    place.write("there/old.txt", "old");
+    symlink("there/old.txt", place.path("link")).unwrap();
+    place.ok(["dump", "db", "link"]);
+    assert!(std::fs::symlink_metadata(place.path("link")).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(place.path("there/old.txt")).unwrap(), dump);
+    place.fails(["dump", "db", "there"], "writing there");
+}
+
 #[test]
 fn a_damaged_dump_is_refused_with_its_line_before_anything_is_loaded() {
     let place = Place::new();

@@ -22,6 +22,27 @@ fn records_of_many_groups_come_back_in_order() {
     assert!(journal.file_bytes() > 150 * 17);
 }
 
+/// What is half done in memory must not be acknowledged, nor written by a checkpoint.
+#[test]
+fn a_panic_in_the_middle_of_a_write_poisons() {
+    let storage = FaultStorage::new();
+    let journal = create(&storage);
+    commit(&journal, Durability::Sync).unwrap();
+    drop(journal.watch());
+    commit(&journal, Durability::Sync).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let _watch = journal.watch();
+            append(&journal).unwrap();
+            std::panic::resume_unwind(Box::new("no message"));
+        });
+        assert!(writer.join().is_err());
+    });
+    assert_eq!(commit(&journal, Durability::Sync).unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(journal.sync().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(read(&storage.crash_keep_all(), 0).unwrap().0, [1, 2]);
+}
+
 #[test]
 fn a_batched_commit_is_safe_after_a_sync_only() {
     let storage = FaultStorage::new();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::journal::format::{Checksum, FileHeader, GroupHeader};
+use crate::limits::SEQUENCE_RESERVE;
 
 const WAL: &str = "journal.wal";
 const NEXT: &str = "journal.next";
@@ -206,6 +207,7 @@ fn row_9_a_used_second_file_without_header_fails() {
         let (visited, outcome) = read_with(&storage, 0, policy).unwrap();
         assert_eq!(visited, sequences(1..=10));
         assert!(!outcome.clean && outcome.discarded_bytes > 0);
+        assert!(outcome.mark >= 15 + SEQUENCE_RESERVE, "the marks of the second file count");
     }
 }
 
@@ -236,4 +238,29 @@ fn row_12_a_second_file_after_a_torn_first_is_damage() {
     assert_eq!(kind(&storage, 0, Recovery::Strict), ErrorKind::Corrupt);
     assert_eq!(found(&storage, 0, Recovery::TruncateAtFirstError), sequences(1..=9));
     assert_eq!(found(&storage, 0, Recovery::SkipDamaged), [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15]);
+}
+
+/// Versions above the marks that are read would be given twice.
+#[test]
+fn marks_that_are_passed_over_count() {
+    let reaches = |storage: &FaultStorage, last: u64| {
+        for policy in [Recovery::TruncateAtFirstError, Recovery::SkipDamaged] {
+            let (_, outcome) = read_with(storage, 0, policy).unwrap();
+            assert!(outcome.mark >= last + SEQUENCE_RESERVE, "{policy:?}: {} of {last}", outcome.mark);
+        }
+    };
+    // The second file behind damage in the first, and behind a first that seems torn.
+    let storage = two_files();
+    let at = groups(&storage, WAL);
+    for place in [at[4] + 60, at[9] + 60, at[9] + 5] {
+        let damaged = storage.crash_keep_all();
+        damaged.corrupt(WAL, place, 1);
+        reaches(&damaged, 15);
+    }
+    // The last group, whose damage looks like a torn tail.
+    for place in [5, 60] {
+        let damaged = storage.crash_keep_all();
+        damaged.corrupt(NEXT, groups(&storage, NEXT)[4] + place, 1);
+        reaches(&damaged, 15);
+    }
 }

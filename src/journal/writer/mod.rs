@@ -91,16 +91,38 @@ impl Drop for Reservation<'_> {
     }
 }
 
+/// Poisons the journal when a panic drops it: what the thread was at is half done. A panic from before, on whose way
+/// out a destructor writes, is none of ours.
+pub(crate) struct Watch<'j> {
+    journal: &'j Journal,
+    was_panicking: bool,
+}
+
+impl Watch<'_> {
+    fn look(&self) {
+        if std::thread::panicking() && !self.was_panicking {
+            let what = "a thread panicked in the middle of a write";
+            self.journal.poison(Error::new(ErrorKind::Poisoned, what));
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.look();
+    }
+}
+
 /// The turn of a leader; the next may lead when it is dropped.
-struct Lead<'j>(&'j Journal);
+struct Lead<'j>(Watch<'j>);
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.poison(Error::new(ErrorKind::Poisoned, "a thread panicked while it wrote the journal"));
-        }
-        self.0.turn.lock().busy = false;
-        self.0.turned.notify_all();
+        self.0.look();
+        let journal = self.0.journal;
+        journal.turn.lock().busy = false;
+        journal.turned.notify_all();
     }
 }
 
@@ -265,6 +287,12 @@ impl Journal {
         error
     }
 
+    /// Watches over something that must not be left half done, for as long as the result lives.
+    #[inline]
+    pub(crate) fn watch(&self) -> Watch<'_> {
+        Watch { journal: self, was_panicking: std::thread::panicking() }
+    }
+
     /// An error once the journal is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
         if self.poisoned.load(Ordering::Acquire) {
@@ -301,7 +329,7 @@ impl Journal {
         }
         turn.busy = true;
         drop(turn);
-        let _lead = Lead(self);
+        let _lead = Lead(self.watch());
         self.check_poison()?;
         work(&mut self.files.lock())
     }

@@ -1,0 +1,38 @@
+//! What the benchmarks share: lists of paths, and random order from a fixed seed.
+
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize
+    }
+}
+
+pub(crate) fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut random = Random(seed);
+    for i in (1..items.len()).rev() {
+        items.swap(i, random.next() % (i + 1));
+    }
+}
+
+/// About `count` paths, evenly from the list that `RAMUS_PATHS` names (one a line), if it names one.
+pub(crate) fn listed_paths(count: usize) -> Option<Vec<Vec<u8>>> {
+    let list = std::env::var_os("RAMUS_PATHS")?;
+    let text = std::fs::read(&list).expect("RAMUS_PATHS names a list that can be read");
+    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let step = (lines.len() / count).max(1);
+    Some(lines.iter().step_by(step).map(|line| line.to_vec()).collect())
+}
+
+/// At most `count` of the paths, each once, in random order.
+pub(crate) fn in_random_order(mut paths: Vec<Vec<u8>>, count: usize) -> Vec<Vec<u8>> {
+    paths.sort();
+    paths.dedup();
+    if paths.len() < count {
+        println!("only {} of {count} paths are to be had", paths.len());
+    }
+    shuffle(&mut paths, 1);
+    paths.truncate(count);
+    paths
+}
