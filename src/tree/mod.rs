@@ -19,6 +19,7 @@ mod descend;
 mod grow;
 mod image;
 mod merge;
+mod mounts;
 mod read;
 mod reclaim;
 mod scan;
@@ -31,6 +32,7 @@ mod write;
 
 pub(crate) use bounds::successor;
 pub(crate) use image::Format;
+pub(crate) use mounts::Mount;
 pub(crate) use scan::{Page, PageRequest};
 pub(crate) use walk::LimbStats;
 pub(crate) use workspace::{Taken, Workspace};

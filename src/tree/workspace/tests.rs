@@ -79,7 +79,8 @@ impl Rig {
 
     /// Tries to splice the n-th mount; says whether that was done.
     fn splice(&self, n: usize) -> bool {
-        let mounts = self.walk().mounts;
+        let seen = self.walk();
+        let mounts = seen.mounts;
         let Some(path) = mounts.get(n % mounts.len().max(1)) else { return false };
         self.limb().unmount(&self.gate, self.database, path).unwrap()
     }
@@ -193,8 +194,27 @@ impl Rig {
         }
     }
 
+    /// All mounts, found limb by limb, two at a time.
+    fn find_mounts(&self, limb: &[u8], found: &mut Vec<Vec<u8>>) {
+        let mut from = limb.to_vec();
+        loop {
+            let page = self.limb().mounts(&self.gate, limb, &from, 2).unwrap().unwrap();
+            for mount in &page {
+                found.push(mount.path.clone());
+                self.find_mounts(&mount.path, found);
+            }
+            match page.last() {
+                Some(last) => from = [&last.path[..], &[0]].concat(),
+                None => return,
+            }
+        }
+    }
+
     pub(super) fn check(&self, model: &Model) -> Seen {
         let seen = self.walk();
+        let mut mounts = Vec::new();
+        self.find_mounts(&[], &mut mounts);
+        assert_eq!(mounts, seen.mounts);
         let keys =
             |records: &Model| records.keys().map(|key| key.escape_ascii().to_string()).collect::<Vec<_>>();
         if seen.records != *model {
