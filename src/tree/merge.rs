@@ -19,6 +19,9 @@ const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
 /// How often a merge is tried against other threads before it is left to a later delete.
 const MERGE_TRIES: u32 = 8;
 
+/// Finds the limb to merge in, and how many bytes of the key lead to it.
+type Find<'f, 'a> = dyn Fn() -> Result<Option<(Limb<'a>, usize)>, Stop> + 'f;
+
 /// The neighbour of a child: its separator to the child, its own further separator, and itself.
 struct Neighbour {
     between: Vec<u8>,
@@ -201,6 +204,18 @@ fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
 impl<'a> Limb<'a> {
     /// Merges the leaf blob of `key` with a neighbour if both are empty enough, and what that leaves above. Best effort.
     pub(crate) fn shrink(&self, gate: &Gate, key: &[u8]) -> Result<()> {
+        self.shrink_found(gate, key, &|| self.innermost(key).map(Some))
+    }
+
+    /// The same in the limb that is mounted at `path`, if one is: `key` may lead further.
+    pub(super) fn shrink_at(&self, gate: &Gate, path: &[u8], key: &[u8]) -> Result<()> {
+        self.shrink_found(gate, key, &|| {
+            let root = self.mounted_at(path)?;
+            Ok(root.map(|(root, _)| (Self { root: root.guard.id(), ..*self }, path.len())))
+        })
+    }
+
+    fn shrink_found(&self, gate: &Gate, key: &[u8], find: &Find<'_, 'a>) -> Result<()> {
         let mut level = 0;
         let mut tries = super::Tries::default();
         loop {
@@ -210,7 +225,10 @@ impl<'a> Limb<'a> {
                 if self.check_alive().is_err() {
                     return Ok(());
                 }
-                self.innermost(key).and_then(|(limb, offset)| limb.merge_once(&key[offset..], level))
+                find().and_then(|found| match found {
+                    Some((limb, offset)) => limb.merge_once(&key[offset..], level),
+                    None => Ok(false),
+                })
             };
             match outcome {
                 Ok(true) => level += 1,
