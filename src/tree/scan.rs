@@ -148,7 +148,7 @@ impl<'a> Limb<'a> {
             offset = mount.len();
             root = self.enter(&fenced.leaf, limb, offset)?;
             // A bound inside the mount's range is one for the limb too; else all in it is below.
-            if path.is_some() || !high.is_some_and(|high| high.starts_with(&mount)) {
+            if !high.is_some_and(|high| high.starts_with(&mount)) {
                 *path = Some(mount);
             }
         }
