@@ -39,6 +39,8 @@ impl Merge {
         }
     }
 }
+/// Finds the limb to merge in, and how many bytes of the key lead to it.
+type Find<'f, 'a> = dyn Fn() -> Result<Option<(Limb<'a>, usize)>, Stop> + 'f;
 
 /// The neighbour of a child: its separator to the child, its own further separator, and itself.
 struct Neighbour {
@@ -253,7 +255,26 @@ impl<'a> Limb<'a> {
     }
 
     /// As [`shrink`](Self::shrink), from a level upwards.
-    pub(super) fn shrink_from(&self, gate: &Gate, key: &[u8], mut level: u8, merge: Merge) -> Result<()> {
+    fn shrink_from(&self, gate: &Gate, key: &[u8], level: u8, merge: Merge) -> Result<()> {
+        self.shrink_found(gate, key, level, merge, &|| self.innermost(key).map(Some))
+    }
+
+    /// The same in the limb that is mounted at `path`, if one is: `key` may lead further.
+    pub(super) fn shrink_at(&self, gate: &Gate, path: &[u8], key: &[u8], merge: Merge) -> Result<()> {
+        self.shrink_found(gate, key, 0, merge, &|| {
+            let root = self.mounted_at(path)?;
+            Ok(root.map(|(root, _)| (Self { root: root.guard.id(), ..*self }, path.len())))
+        })
+    }
+
+    fn shrink_found(
+        &self,
+        gate: &Gate,
+        key: &[u8],
+        mut level: u8,
+        merge: Merge,
+        find: &Find<'_, 'a>,
+    ) -> Result<()> {
         let mut tries = super::Tries::default();
         loop {
             self.buffer.reserve(0)?;
@@ -262,7 +283,10 @@ impl<'a> Limb<'a> {
                 if self.check_alive().is_err() {
                     return Ok(());
                 }
-                self.innermost(key).and_then(|(limb, offset)| limb.merge_once(&key[offset..], level, merge))
+                find().and_then(|found| match found {
+                    Some((limb, offset)) => limb.merge_once(&key[offset..], level, merge),
+                    None => Ok(false),
+                })
             };
             match outcome {
                 Ok(true) => level += 1,
