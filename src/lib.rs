@@ -29,7 +29,7 @@ mod sync;
 mod tree;
 
 pub use api::{
-    Batch, BatchOutcome, Db, Entry, IfExists, Options, Record, Scan, Stats, Survey, Tree, Version,
+    Batch, BatchOutcome, Db, Entry, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey, Tree, Version,
     WriteOptions,
 };
 pub use engine::CheckReport;

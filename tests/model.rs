@@ -23,6 +23,10 @@ enum Key {
     New(Vec<u8>),
     Below(Index, Vec<u8>),
     Above(Index, Index),
+    /// What is above it up to and with a slash, so many from its start.
+    Directory(Index, usize),
+    /// Nothing: only as a prefix.
+    Empty,
 }
 
 #[derive(Debug, Clone)]
@@ -30,6 +34,9 @@ enum Change {
     Put(usize, Key, Value),
     Delete(usize, Key),
     Rename(usize, Key, Key, bool),
+    RenamePrefix { src: (usize, Key), dst: (usize, Key), replace: bool },
+    DeletePrefix(usize, Key),
+    DeleteRange { tree: usize, start: Option<(Key, bool)>, end: Option<(Key, bool)> },
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +77,7 @@ enum Step {
     Fill { tree: usize, under: Key, count: usize, value: Value, ascending: bool },
     Clear { tree: usize, from: Index, percent: usize },
     Get(usize, Key),
+    Count(usize, Key),
     LongestPrefix(usize, Key),
     List(usize, List),
     Drop(usize),
@@ -118,6 +126,24 @@ fn key() -> impl Strategy<Value = Key> {
     ]
 }
 
+/// Prefixes: keys, parts of them, directories, all.
+fn prefix() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        6 => (any::<Index>(), 1usize..4).prop_map(|(at, depth)| Key::Directory(at, depth)),
+        6 => key(),
+        1 => Just(Key::Empty),
+    ]
+}
+
+/// Where directories move to: mostly to where nothing is, and inside others.
+fn target() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        4 => prefix(),
+        4 => (any::<Index>(), part()).prop_map(|(at, tail)| Key::Below(at, tail)),
+        2 => fresh_key().prop_map(Key::New),
+    ]
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let len = prop_oneof![6 => 0usize..120, 2 => 120usize..1000, 1 => 1000usize..=4096, 1 => Just(4096usize)];
     (len, any::<u8>()).prop_map(|(len, fill)| Value { len, fill })
@@ -132,6 +158,17 @@ fn change() -> impl Strategy<Value = Change> {
         3 => (tree(), key(), value()).prop_map(|(t, k, v)| Change::Put(t, k, v)),
         2 => (tree(), key()).prop_map(|(t, k)| Change::Delete(t, k)),
         2 => (tree(), key(), key(), any::<bool>()).prop_map(|(t, s, d, r)| Change::Rename(t, s, d, r)),
+    ]
+}
+
+fn wide_change() -> impl Strategy<Value = Change> {
+    let bound = || prop::option::weighted(0.8, (prefix(), any::<bool>()));
+    let trees = prop_oneof![4 => tree().prop_map(|t| (t, t)), 1 => (tree(), tree())];
+    prop_oneof![
+        8 => (trees, prefix(), target(), any::<bool>())
+            .prop_map(|((a, b), src, dst, replace)| Change::RenamePrefix { src: (a, src), dst: (b, dst), replace }),
+        1 => (tree(), prefix()).prop_map(|(t, p)| Change::DeletePrefix(t, p)),
+        1 => (tree(), bound(), bound()).prop_map(|(tree, start, end)| Change::DeleteRange { tree, start, end }),
     ]
 }
 
@@ -173,6 +210,7 @@ fn list() -> impl Strategy<Value = List> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => change().prop_map(Step::Change),
+        14 => wide_change().prop_map(Step::Change),
         2 => (tree(), key(), value()).prop_map(|(t, k, v)| Step::PutSync(t, k, v)),
         4 => (tree(), key(), value()).prop_map(|(t, k, v)| Step::PutIfAbsent(t, k, v)),
         4 => (tree(), key(), prop::bool::weighted(0.7), value()).prop_map(|(t, k, r, v)| Step::CompareAndPut(t, k, r, v)),
@@ -181,10 +219,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (tree(), key(), prop::bool::weighted(0.7)).prop_map(|(t, k, r)| Step::DeleteIfVersion(t, k, r)),
         8 => (prop::collection::vec(expect(), 0..2), prop::collection::vec(change(), 0..12))
             .prop_map(|(e, c)| Step::Batch(e, c)),
+        5 => (prop::collection::vec(expect(), 0..2), prop::collection::vec(prop_oneof![change(), wide_change()], 1..8))
+            .prop_map(|(e, c)| Step::Batch(e, c)),
         5 => (tree(), key(), 1usize..400, value(), any::<bool>())
             .prop_map(|(tree, under, count, value, ascending)| Step::Fill { tree, under, count, value, ascending }),
         3 => (tree(), any::<Index>(), 1usize..=100).prop_map(|(tree, from, percent)| Step::Clear { tree, from, percent }),
         8 => (tree(), key()).prop_map(|(t, k)| Step::Get(t, k)),
+        5 => (tree(), prefix()).prop_map(|(t, k)| Step::Count(t, k)),
         5 => (tree(), key()).prop_map(|(t, k)| Step::LongestPrefix(t, k)),
         14 => (tree(), list()).prop_map(|(t, l)| Step::List(t, l)),
         1 => (1usize..3).prop_map(Step::Drop),
@@ -207,6 +248,8 @@ enum Effect {
     Set(usize, Vec<u8>, Option<(Vec<u8>, Version)>),
     Make(usize),
     Drop(usize),
+    /// All is like this.
+    All(State),
 }
 
 fn apply(state: &mut State, effect: &Effect) {
@@ -219,6 +262,98 @@ fn apply(state: &mut State, effect: &Effect) {
         }
         Effect::Make(tree) => drop(state.insert(TREES[*tree], Map::new())),
         Effect::Drop(tree) => drop(state.remove(TREES[*tree])),
+        Effect::All(after) => state.clone_from(after),
+    }
+}
+
+/// The version of what a batch puts, until it is known.
+const UNKNOWN: Version = Version::MAX;
+
+fn map_of(state: &mut State, tree: usize) -> &mut Map {
+    state.get_mut(TREES[tree]).expect("the tree is there")
+}
+
+fn holds(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>, key: &[u8]) -> bool {
+    (match start {
+        Bound::Included(low) => key >= &low[..],
+        Bound::Excluded(low) => key > &low[..],
+        Bound::Unbounded => true,
+    }) && (match end {
+        Bound::Included(high) => key <= &high[..],
+        Bound::Excluded(high) => key < &high[..],
+        Bound::Unbounded => true,
+    })
+}
+
+fn is_inverted(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>) -> bool {
+    match (start, end) {
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
+            low > high
+        }
+        _ => false,
+    }
+}
+
+/// Whether a change of a whole range may be asked for, whatever is there.
+fn is_valid(world: &World, change: &Change) -> bool {
+    match change {
+        Change::RenamePrefix { src: (from, src), dst: (to, dst), .. } => {
+            let (src, dst) = (world.key(*from, src), world.key(*to, dst));
+            let nested = from == to && src != dst && (src.starts_with(&dst) || dst.starts_with(&src));
+            !(src.is_empty() || dst.is_empty() || nested)
+        }
+        Change::DeleteRange { tree, start, end } => {
+            !is_inverted(&world.bound(*tree, start), &world.bound(*tree, end))
+        }
+        _ => true,
+    }
+}
+
+/// What a change of a whole range does to `after`; false: nothing. Keys are those that the world's state makes of the change.
+fn wide(after: &mut State, world: &World, change: &Change) -> Result<bool, ErrorKind> {
+    if !is_valid(world, change) {
+        return Err(ErrorKind::InvalidInput);
+    }
+    match change {
+        Change::RenamePrefix { src: (from, src), dst: (to, dst), replace } => {
+            let (src, dst) = (world.key(*from, src), world.key(*to, dst));
+            let moved: Vec<_> = map_of(after, *from)
+                .iter()
+                .filter(|(key, _)| key.starts_with(&src))
+                .map(|(key, record)| (key.clone(), record.clone()))
+                .collect();
+            if moved.is_empty() {
+                return Err(ErrorKind::NotFound);
+            }
+            if from == to && src == dst {
+                return Ok(false);
+            }
+            if !replace && map_of(after, *to).keys().any(|key| key.starts_with(&dst)) {
+                return Err(ErrorKind::Exists);
+            }
+            if moved.iter().any(|(key, _)| key.len() - src.len() + dst.len() > KEY_BYTES_MAX) {
+                return Err(ErrorKind::InvalidInput);
+            }
+            map_of(after, *to).retain(|key, _| !key.starts_with(&dst));
+            for (key, record) in moved {
+                map_of(after, *from).remove(&key);
+                map_of(after, *to).insert([&dst[..], &key[src.len()..]].concat(), record);
+            }
+            Ok(true)
+        }
+        Change::DeletePrefix(tree, prefix) => {
+            let prefix = world.key(*tree, prefix);
+            let before = map_of(after, *tree).len();
+            map_of(after, *tree).retain(|key, _| !key.starts_with(&prefix));
+            Ok(map_of(after, *tree).len() < before)
+        }
+        Change::DeleteRange { tree, start, end } => {
+            let (start, end) = (world.bound(*tree, start), world.bound(*tree, end));
+            let before = map_of(after, *tree).len();
+            map_of(after, *tree).retain(|key, _| !holds(&start, &end, key));
+            Ok(map_of(after, *tree).len() < before)
+        }
+        Change::Put(..) | Change::Delete(..) | Change::Rename(..) => panic!("{change:?} is not wide"),
     }
 }
 
@@ -241,6 +376,7 @@ fn blobs_touched_at_most(expects: &[Expect], changes: &[Change]) -> Option<usize
         Change::Put(..) => 2,
         Change::Delete(..) => 1,
         Change::Rename(..) => 3,
+        Change::RenamePrefix { .. } | Change::DeletePrefix(..) | Change::DeleteRange { .. } => 0,
     };
     Some(expects.len() + changes.iter().map(touched).sum::<usize>())
 }
@@ -323,6 +459,13 @@ impl World {
             (!map.is_empty()).then(|| map.keys().nth(at.index(map.len())))?
         };
         let mut key = match key {
+            Key::Empty => return Vec::new(),
+            Key::Directory(at, depth) => {
+                let key = pick(at).cloned().unwrap_or_else(|| b"none/x".to_vec());
+                let slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+                let end = slashes.take(*depth).last().map_or(key.len(), |(at, _)| at + 1);
+                key[..end].to_vec()
+            }
             Key::New(key) => key.clone(),
             Key::There(at) => pick(at).cloned().unwrap_or_else(|| b"none".to_vec()),
             Key::Below(at, tail) => [pick(at).map_or(&b""[..], |key| key), tail].concat(),
@@ -354,8 +497,53 @@ impl World {
         self.commit(vec![Effect::Set(tree, key, Some((value, version)))]);
     }
 
+    fn bound(&self, tree: usize, bound: &Option<(Key, bool)>) -> Bound<Vec<u8>> {
+        match bound {
+            None => Bound::Unbounded,
+            Some((key, true)) => Bound::Included(self.key(tree, key)),
+            Some((key, false)) => Bound::Excluded(self.key(tree, key)),
+        }
+    }
+
+    /// A change of a whole range.
+    fn change_wide(&mut self, change: &Change, run: impl FnOnce(&Self, [Tree; 2]) -> ramus::Result<Version>) {
+        let trees = match change {
+            Change::RenamePrefix { src, dst, .. } => [src.0, dst.0],
+            Change::DeletePrefix(tree, _) | Change::DeleteRange { tree, .. } => [*tree; 2],
+            Change::Put(..) | Change::Delete(..) | Change::Rename(..) => panic!("{change:?} is not wide"),
+        };
+        let trees = trees.map(|tree| self.tree(tree));
+        let before = self.db().stats().last_version;
+        let outcome = run(self, trees);
+        let mut after = self.state.clone();
+        match wide(&mut after, self, change) {
+            Err(wanted) => assert_eq!(outcome.unwrap_err().kind(), wanted, "{change:?}"),
+            Ok(false) => {
+                assert_eq!(outcome.unwrap(), before, "{change:?} has nothing to do");
+                assert_eq!(self.db().stats().last_version, before);
+            }
+            Ok(true) => {
+                self.newer(outcome.unwrap());
+                self.commit(vec![Effect::All(after)]);
+            }
+        }
+    }
+
     fn change(&mut self, change: &Change) {
         match change {
+            Change::RenamePrefix { src: (from, src), dst: (to, dst), replace } => {
+                let how = if *replace { IfExists::Replace } else { IfExists::Fail };
+                self.change_wide(change, |world, [a, b]| {
+                    a.rename_prefix_to(&b, world.key(*from, src), world.key(*to, dst), how)
+                });
+            }
+            Change::DeletePrefix(at, prefix) => {
+                self.change_wide(change, |world, [tree, _]| tree.delete_prefix(world.key(*at, prefix)));
+            }
+            Change::DeleteRange { tree: at, start, end } => {
+                let range = (self.bound(*at, start), self.bound(*at, end));
+                self.change_wide(change, |_, [tree, _]| tree.delete_range(range));
+            }
             Change::Put(tree, key, value) => {
                 self.put(*tree, self.key(*tree, key), bytes(value), WriteOptions::new());
             }
@@ -389,7 +577,10 @@ impl World {
     fn batch(&mut self, expects: &[Expect], changes: &[Change]) {
         let trees: Vec<Tree> = (0..TREES.len()).map(|at| self.tree(at)).collect();
         let mut held = true;
-        let mut after: BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>> = BTreeMap::new();
+        let before = self.db().stats().last_version;
+        let mut after = self.state.clone();
+        let mut touched = Vec::new();
+        let (mut changed, mut is_wide, mut invalid) = (false, false, false);
         let mut failed = None;
         let world = &*self;
         let outcome = world.db().batch(|b| {
@@ -415,32 +606,53 @@ impl World {
                 }
             }
             for change in changes {
-                let now = |after: &BTreeMap<_, Option<Vec<u8>>>, t: usize, key: &[u8]| {
-                    let decided = after.get(&(t, key.to_vec())).cloned();
-                    decided.unwrap_or_else(|| world.record(t, key).map(|(value, _)| value))
-                };
                 match change {
                     Change::Put(t, k, v) => {
                         let key = world.key(*t, k);
                         b.put(&trees[*t], &key, bytes(v));
-                        after.insert((*t, key), Some(bytes(v)));
+                        map_of(&mut after, *t).insert(key.clone(), (bytes(v), UNKNOWN));
+                        touched.push((*t, key));
                     }
                     Change::Delete(t, k) => {
                         let key = world.key(*t, k);
                         b.delete(&trees[*t], &key);
-                        after.insert((*t, key), None);
+                        map_of(&mut after, *t).remove(&key);
+                        touched.push((*t, key));
                     }
                     Change::Rename(t, s, d, replace) => {
                         let (src, dst) = (world.key(*t, s), world.key(*t, d));
                         let how = if *replace { IfExists::Replace } else { IfExists::Fail };
                         b.rename(&trees[*t], &src, &dst, how);
-                        match (now(&after, *t, &src), now(&after, *t, &dst)) {
+                        let map = map_of(&mut after, *t);
+                        match (map.get(&src).cloned(), map.contains_key(&dst)) {
                             (None, _) => failed = failed.or(Some(ErrorKind::NotFound)),
-                            (_, Some(_)) if !replace => failed = failed.or(Some(ErrorKind::Exists)),
-                            (value, _) => {
-                                after.insert((*t, src), None);
-                                after.insert((*t, dst), value);
+                            (_, true) if !replace => failed = failed.or(Some(ErrorKind::Exists)),
+                            (Some((value, _)), _) => {
+                                map.remove(&src);
+                                map.insert(dst.clone(), (value, UNKNOWN));
+                                touched.extend([(*t, src), (*t, dst)]);
                             }
+                        }
+                    }
+                    Change::RenamePrefix { src: (from, src), dst: (to, dst), replace } => {
+                        let how = if *replace { IfExists::Replace } else { IfExists::Fail };
+                        let (src, dst) = (world.key(*from, src), world.key(*to, dst));
+                        b.rename_prefix_to(&trees[*from], &trees[*to], src, dst, how);
+                    }
+                    Change::DeletePrefix(t, prefix) => b.delete_prefix(&trees[*t], world.key(*t, prefix)),
+                    Change::DeleteRange { tree, start, end } => {
+                        let range = (world.bound(*tree, start), world.bound(*tree, end));
+                        b.delete_range(&trees[*tree], range);
+                    }
+                }
+                match change {
+                    Change::Put(..) | Change::Delete(..) | Change::Rename(..) => changed = true,
+                    _ => {
+                        is_wide = true;
+                        invalid |= !is_valid(world, change);
+                        match wide(&mut after, world, change) {
+                            Ok(done) => changed |= done,
+                            Err(error) => failed = failed.or(Some(error)),
                         }
                     }
                 }
@@ -449,6 +661,7 @@ impl World {
         match outcome {
             Err(error) => {
                 let wanted = if held { failed } else { Some(ErrorKind::Conflict) };
+                let wanted = if invalid { Some(ErrorKind::InvalidInput) } else { wanted };
                 // In a tree of many blobs, a batch may touch more of them than a small cache lets it.
                 let wide = error.kind() == ErrorKind::InvalidInput
                     && !self.config.large
@@ -457,15 +670,28 @@ impl World {
                 assert!(wide || Some(error.kind()) == wanted, "batch: {error}; wanted {wanted:?}");
             }
             Ok(version) => {
-                assert!(held && failed.is_none(), "a batch went through: {expects:?} {changes:?}");
-                if !changes.is_empty() {
-                    self.newer(version);
-                    let effects = after.into_iter().map(|((tree, key), value)| {
-                        Effect::Set(tree, key, value.map(|value| (value, version)))
-                    });
-                    let effects = effects.collect();
-                    self.commit(effects);
+                assert!(held && !invalid && failed.is_none(), "a batch went through: {expects:?} {changes:?}");
+                if !changed {
+                    assert_eq!(version, before, "a batch with nothing to do: {changes:?}");
+                    return;
                 }
+                self.newer(version);
+                for (_, there) in after.values_mut().flat_map(BTreeMap::values_mut) {
+                    if *there == UNKNOWN {
+                        *there = version;
+                    }
+                }
+                let effects = match is_wide {
+                    true => vec![Effect::All(after)],
+                    false => touched
+                        .into_iter()
+                        .map(|(tree, key)| {
+                            let record = after[TREES[tree]].get(&key).cloned();
+                            Effect::Set(tree, key, record)
+                        })
+                        .collect(),
+                };
+                self.commit(effects);
             }
         }
     }
@@ -474,12 +700,7 @@ impl World {
         let tree = self.tree(at);
         let map = self.map(at);
         let prefix = list.prefix.as_ref().map(|key| self.key(at, key));
-        let bound = |bound: &Option<(Key, bool)>| match bound {
-            None => Bound::Unbounded,
-            Some((key, true)) => Bound::Included(self.key(at, key)),
-            Some((key, false)) => Bound::Excluded(self.key(at, key)),
-        };
-        let (start, end) = (bound(&list.start), bound(&list.end));
+        let (start, end) = (self.bound(at, &list.start), self.bound(at, &list.end));
         let mut scan = match &prefix {
             Some(prefix) => tree.prefix(prefix),
             None => tree.range((start.clone(), end.clone())),
@@ -501,13 +722,7 @@ impl World {
             scan = scan.keys_only();
         }
         let got: Result<Vec<Entry>, _> = scan.collect();
-        if prefix.is_none()
-            && let (
-                Bound::Included(low) | Bound::Excluded(low),
-                Bound::Included(high) | Bound::Excluded(high),
-            ) = (&start, &end)
-            && low > high
-        {
+        if prefix.is_none() && is_inverted(&start, &end) {
             if list.limit != Some(0) {
                 assert_eq!(got.unwrap_err().kind(), ErrorKind::InvalidInput);
             }
@@ -515,17 +730,7 @@ impl World {
         }
         let inside = |key: &[u8]| match &prefix {
             Some(prefix) => key.starts_with(prefix),
-            None => {
-                (match &start {
-                    Bound::Included(low) => key >= &low[..],
-                    Bound::Excluded(low) => key > &low[..],
-                    Bound::Unbounded => true,
-                }) && (match &end {
-                    Bound::Included(high) => key <= &high[..],
-                    Bound::Excluded(high) => key < &high[..],
-                    Bound::Unbounded => true,
-                })
-            }
+            None => holds(&start, &end, key),
         };
         let listed = prefix.as_ref().map_or(0, Vec::len);
         let mut wanted: Vec<Entry> = Vec::new();
@@ -648,6 +853,15 @@ impl World {
                 assert_eq!(tree.get(&key).unwrap(), wanted);
                 assert_eq!(tree.get_with(&key, <[u8]>::to_vec).unwrap(), wanted);
                 assert_eq!(tree.contains(&key).unwrap(), wanted.is_some());
+            }
+            Step::Count(t, k) => {
+                let prefix = self.key(*t, k);
+                let map = self.map(*t);
+                let under = || map.iter().filter(|(key, _)| key.starts_with(&prefix));
+                let sum = |each: fn((&Vec<u8>, &(Vec<u8>, Version))) -> usize| under().map(each).sum::<usize>() as u64;
+                let got = self.tree(*t).count_prefix(&prefix).unwrap();
+                let wanted = (under().count() as u64, sum(|(key, _)| key.len()), sum(|(_, (value, _))| value.len()));
+                assert_eq!((got.keys, got.key_bytes, got.value_bytes), wanted, "{}", prefix.escape_ascii());
             }
             Step::LongestPrefix(t, k) => {
                 let key = self.key(*t, k);

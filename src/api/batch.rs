@@ -1,7 +1,9 @@
 //! What a batch holds before it is committed.
 
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use super::bounds::{bounds, within_limit};
 use super::{Handle, IfExists, Tree, Version};
 use crate::engine::{Change, Expectation, Plan, TreeState};
 use crate::error::{Error, Result};
@@ -73,6 +75,50 @@ impl Batch {
         let tree = self.state(tree);
         let (src, dst) = (src.as_ref().to_vec(), dst.as_ref().to_vec());
         self.plan.changes.push(Change::Rename { tree, src, dst, replace: if_exists == IfExists::Replace });
+    }
+
+    /// Moves every key that starts with `src` to `dst`: see [`Tree::rename_prefix`]. The batch fails with NotFound if there is none,
+    /// and with Exists if there are keys at `dst` and `if_exists` is Fail: as the changes before it left things.
+    pub fn rename_prefix(
+        &mut self,
+        tree: &Tree,
+        src: impl AsRef<[u8]>,
+        dst: impl AsRef<[u8]>,
+        if_exists: IfExists,
+    ) {
+        self.rename_prefix_to(tree, tree, src, dst, if_exists);
+    }
+
+    /// As [`rename_prefix`](Self::rename_prefix), from one tree to another.
+    pub fn rename_prefix_to(
+        &mut self,
+        tree: &Tree,
+        other: &Tree,
+        src: impl AsRef<[u8]>,
+        dst: impl AsRef<[u8]>,
+        if_exists: IfExists,
+    ) {
+        let (tree, dst_tree) = (self.state(tree), self.state(other));
+        let (src, dst) = (src.as_ref().to_vec(), dst.as_ref().to_vec());
+        let replace = if_exists == IfExists::Replace;
+        self.plan.changes.push(Change::RenamePrefix { tree, src, dst_tree, dst, replace });
+    }
+
+    /// Deletes every record whose key starts with `prefix`: see [`Tree::delete_prefix`].
+    pub fn delete_prefix(&mut self, tree: &Tree, prefix: impl AsRef<[u8]>) {
+        let tree = self.state(tree);
+        self.plan.changes.push(Change::DeletePrefix { tree, prefix: prefix.as_ref().to_vec() });
+    }
+
+    /// Deletes every record whose key is in `range`: see [`Tree::delete_range`]. The batch fails with InvalidInput if it is
+    /// inverted.
+    pub fn delete_range<K: AsRef<[u8]>>(&mut self, tree: &Tree, range: impl RangeBounds<K>) {
+        let tree = self.state(tree);
+        match bounds(range).map(within_limit) {
+            Ok(Some((low, high))) => self.plan.changes.push(Change::DeleteRange { tree, low, high }),
+            Ok(None) => {}
+            Err(error) => self.error = self.error.take().or(Some(error)),
+        }
     }
 
     /// The batch fails with Conflict unless the record of `key` has this version.

@@ -96,12 +96,16 @@ impl Db {
     /// state before the first. If `fill` returns an error, nothing is committed and the error is returned.
     ///
     /// # Errors
-    /// Conflict: an expectation does not hold. NotFound: a rename's source, or a dropped tree. Exists: a rename's target.
-    /// InvalidInput: a key or value over its limit, a tree of another database, a batch of over 16 MiB, or one that reads or
+    /// Conflict: an expectation does not hold. NotFound: the source of a rename, or a dropped tree. Exists: the target of a rename.
+    /// InvalidInput: a key, prefix or value over its limit, a move of a directory into itself, an inverted range, a tree of another database, a batch of over 16 MiB, or one that reads or
     /// changes more leaf blobs (64 KiB each; an expected-empty prefix counts those its range meets) than a quarter of the
     /// cache holds. NoSpace, ReadOnly. Nothing is changed then. Io, Poisoned: it may survive a reopen.
     ///
-    /// O(changes × height of the tree). A batch without changes returns the last version.
+    /// O(changes × height of the tree). A batch without changes returns the last version, and so does one that only deletes
+    /// prefixes and ranges in which there is nothing.
+    ///
+    /// A batch that moves or deletes directories runs alone: other commits wait while it is carried out. The keys that it
+    /// moves keep their versions.
     ///
     /// ```
     /// # fn main() -> ramus::Result<()> {

@@ -1,6 +1,7 @@
 //! The public face: handles that are `Clone + Send + Sync` over one shared engine.
 
 mod batch;
+mod bounds;
 mod db;
 mod options;
 mod record;
@@ -11,7 +12,7 @@ mod tree;
 pub use batch::{Batch, BatchOutcome};
 pub use db::Db;
 pub use options::{Options, WriteOptions};
-pub use record::{Entry, IfExists, Record, Version};
+pub use record::{Entry, IfExists, PrefixStats, Record, Version};
 pub use scan::Scan;
 pub use stats::{Stats, Survey};
 pub use tree::Tree;

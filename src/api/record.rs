@@ -45,7 +45,19 @@ impl Entry {
     }
 }
 
-/// What a rename does when its target exists.
+/// What the keys that start with a prefix add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PrefixStats {
+    /// How many there are.
+    pub keys: u64,
+    /// The sum of their lengths, the prefix included in each.
+    pub key_bytes: u64,
+    /// The sum of the lengths of their values.
+    pub value_bytes: u64,
+}
+
+/// What a rename does when its target exists: the key, or any key that starts with the prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfExists {
     /// Fails with [`ErrorKind::Exists`](crate::ErrorKind::Exists); nothing is changed.

@@ -1,7 +1,8 @@
 //! Listings.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
+use super::bounds::bounds;
 use super::{Entry, Tree};
 use crate::error::{Error, Result};
 use crate::tree::{Page, PageRequest, successor};
@@ -82,35 +83,10 @@ impl Scan {
     }
 
     pub(super) fn range<K: AsRef<[u8]>>(tree: Tree, range: impl RangeBounds<K>) -> Self {
-        // The least key above another is that key with a zero byte behind it.
-        let above = |key: &[u8]| [key, &[0]].concat();
-        let low = match range.start_bound() {
-            Bound::Included(key) => key.as_ref().to_vec(),
-            Bound::Excluded(key) => above(key.as_ref()),
-            Bound::Unbounded => Vec::new(),
-        };
-        let high = match range.end_bound() {
-            Bound::Included(key) => Some(above(key.as_ref())),
-            Bound::Excluded(key) => Some(key.as_ref().to_vec()),
-            Bound::Unbounded => None,
-        };
-        let inverted = match (range.start_bound(), range.end_bound()) {
-            (
-                Bound::Included(start) | Bound::Excluded(start),
-                Bound::Included(end) | Bound::Excluded(end),
-            ) => start.as_ref() > end.as_ref(),
-            _ => false,
-        };
-        let mut scan = Self::new(tree, low, high, 0);
-        if inverted {
-            let what = format_args!(
-                "the range is inverted: it starts at \"{}\" and ends at \"{}\"",
-                scan.low.escape_ascii(),
-                scan.high.as_deref().unwrap_or(&[]).escape_ascii()
-            );
-            scan.state = State::Failed(Error::invalid(what));
+        match bounds(range) {
+            Ok((low, high)) => Self::new(tree, low, high, 0),
+            Err(error) => Self { state: State::Failed(error), ..Self::new(tree, Vec::new(), None, 0) },
         }
-        scan
     }
 
     /// Lists only what comes after `key` in the direction of the listing. With a delimiter, common prefixes count as

@@ -5,10 +5,11 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use super::{Handle, IfExists, Record, Scan, Version, WriteOptions};
+use super::bounds::{bounds, within_limit};
+use super::{Handle, IfExists, PrefixStats, Record, Scan, Version, WriteOptions};
 use crate::engine::{Change, Condition, Engine, Outcome, Plan, TreeState};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::Limb;
+use crate::tree::{Counted, Limb};
 
 /// A named tree of a database: an ordered map from keys (1 to 8,192 bytes of any content) to values (up to 4 KiB).
 ///
@@ -229,7 +230,7 @@ impl Tree {
         }
     }
 
-    /// Moves the record of `src` to `dst`: one commit, all or nothing. Returns its version, which the record then has.
+    /// Moves the record of `src` to `dst`: one commit, all or nothing; [`rename_prefix`](Self::rename_prefix) moves a directory. Returns its version, which the record then has.
     ///
     /// # Errors
     /// NotFound: there is no record of `src`. Exists: there is one of `dst` and `if_exists` is Fail. Those of
@@ -246,8 +247,117 @@ impl Tree {
             dst: dst.as_ref().to_vec(),
             replace: if_exists == IfExists::Replace,
         };
+        self.commit(change)
+    }
+
+    fn commit(&self, change: Change) -> Result<Version> {
         let plan = Plan { changes: vec![change], expectations: Vec::new() };
         self.engine().commit(&plan, None)
+    }
+
+    /// Moves a directory: every key that starts with `src` starts with `dst` instead, with the same rest, value and version.
+    /// One commit, all or nothing, for readers and across crashes. Returns its version.
+    ///
+    /// Prefixes are bytes, and end where they end: to move the directory `a`, say `a/`, or `ab` goes along. With
+    /// [`IfExists::Replace`] everything that starts with `dst` is deleted; nothing is merged. `src` and `dst` the same: nothing
+    /// is done, and the last version is returned.
+    ///
+    /// O(height of the tree), however many keys move: a handful of blobs is cut and relinked, and one journal record of under
+    /// 200 bytes and the two prefixes is written. Other commits wait for microseconds; what was replaced is freed later. Only if
+    /// the blobs say that a key may become too long, those that say so are read first.
+    ///
+    /// To commit it with other changes, or with another durability, use [`Db::batch_with`](crate::Db::batch_with).
+    ///
+    /// # Errors
+    /// NotFound: no key starts with `src`, or the tree was dropped. Exists: keys start with `dst` and `if_exists` is Fail.
+    /// InvalidInput: a prefix is empty or over 8,192 bytes; one starts with the other; a key would be over 8,192 bytes; a
+    /// closed database. NoSpace, ReadOnly, and an Io or Corrupt of a blob on the way. Nothing is changed then. Poisoned, or Io of
+    /// the journal: the commit may survive a reopen.
+    ///
+    /// ```
+    /// # fn main() -> ramus::Result<()> {
+    /// # use ramus::IfExists;
+    /// let db = ramus::Db::in_memory()?;
+    /// let tree = db.default_tree();
+    /// tree.put("draft/a", "1")?;
+    /// tree.put("draft/b/c", "2")?;
+    /// tree.rename_prefix("draft/", "final/2024/", IfExists::Fail)?;
+    /// assert_eq!(tree.get("final/2024/b/c")?.as_deref(), Some(&b"2"[..]));
+    /// assert_eq!(tree.count_prefix("draft/")?.keys, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rename_prefix(
+        &self,
+        src: impl AsRef<[u8]>,
+        dst: impl AsRef<[u8]>,
+        if_exists: IfExists,
+    ) -> Result<Version> {
+        self.rename_prefix_to(self, src, dst, if_exists)
+    }
+
+    /// As [`rename_prefix`](Self::rename_prefix), into another tree of the database (or the same).
+    ///
+    /// # Errors
+    /// InvalidInput: the other tree is of another database. Those of [`rename_prefix`](Self::rename_prefix).
+    pub fn rename_prefix_to(
+        &self,
+        other: &Tree,
+        src: impl AsRef<[u8]>,
+        dst: impl AsRef<[u8]>,
+        if_exists: IfExists,
+    ) -> Result<Version> {
+        if !other.belongs_to(&self.handle) {
+            let names = (self.name(), other.name());
+            let what = format_args!("trees {:?} and {:?} are of different databases", names.0, names.1);
+            return Err(Error::invalid(what));
+        }
+        self.commit(Change::RenamePrefix {
+            tree: self.state(),
+            src: src.as_ref().to_vec(),
+            dst_tree: other.state(),
+            dst: dst.as_ref().to_vec(),
+            replace: if_exists == IfExists::Replace,
+        })
+    }
+
+    /// Deletes every record whose key starts with `prefix`; an empty one empties the tree. One commit, all or nothing. Returns its
+    /// version; if there is nothing to delete, the last one.
+    ///
+    /// O(height of the tree), however many records go. Their blobs are freed later, in steps: by the background thread, or, where
+    /// there is none, by later calls like this one, compaction, or the next open.
+    ///
+    /// # Errors
+    /// InvalidInput: the prefix is over 8,192 bytes, or a closed database. NotFound: the tree was dropped. NoSpace, ReadOnly, and an
+    /// Io or Corrupt of a blob on the way. Nothing is changed then. Poisoned, or Io of the journal: the commit may survive a reopen.
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Version> {
+        self.commit(Change::DeletePrefix { tree: self.state(), prefix: prefix.as_ref().to_vec() })
+    }
+
+    /// Deletes every record whose key is in `range`. Otherwise as [`delete_prefix`](Self::delete_prefix).
+    ///
+    /// # Errors
+    /// InvalidInput: the range is inverted (start above end). Those of [`delete_prefix`](Self::delete_prefix), but that the ends may
+    /// be of any length.
+    pub fn delete_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Version> {
+        match within_limit(bounds(range)?) {
+            Some((low, high)) => self.commit(Change::DeleteRange { tree: self.state(), low, high }),
+            // No key can be in it: only whether the database may be written to is asked.
+            None => self.engine().commit(&Plan::default(), None),
+        }
+    }
+
+    /// Counts the records whose keys start with `prefix`, and their bytes; an empty prefix counts all.
+    ///
+    /// Mostly from the headers of leaf blobs: one descent for each, O(blobs under the prefix). Each blob counts as it was at
+    /// one moment, so changes made meanwhile may or may not show.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub fn count_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<PrefixStats> {
+        let counted = self.read(|limb| limb.count(prefix.as_ref()))?;
+        let Counted { keys, key_bytes, value_bytes } = counted;
+        Ok(PrefixStats { keys, key_bytes, value_bytes })
     }
 
     /// Lists the records with keys in `range`, in order.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Engine;
+use super::exclusive::RECLAIM_PASSAGES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal};
 use crate::sync::{Ordering, spawn};
@@ -98,6 +99,12 @@ impl Engine {
         self.woken.notify_all();
     }
 
+    /// Asks the background thread to free what is on the reclaim list.
+    pub(super) fn ask_for_reclaim(&self) {
+        self.wake.lock().reclaim = true;
+        self.woken.notify_all();
+    }
+
     fn run_background(&self) {
         let interval = match self.settings.durability {
             Durability::Batched { interval, .. } => interval,
@@ -106,19 +113,22 @@ impl Engine {
         let _ended = Ended(self);
         let mut synced = Instant::now();
         loop {
-            let checkpoint = {
+            let (checkpoint, reclaim) = {
                 let mut wake = self.wake.lock();
-                if !wake.checkpoint && !wake.stop {
+                if !wake.checkpoint && !wake.reclaim && !wake.stop {
                     let pause = interval.unwrap_or(LOOK_EVERY).clamp(LOOK_LEAST, LOOK_EVERY);
                     self.woken.wait_for(&mut wake, pause);
                 }
                 if wake.stop {
                     return;
                 }
-                wake.checkpoint
+                (wake.checkpoint, std::mem::take(&mut wake.reclaim))
             };
             if checkpoint {
                 self.run_checkpoint();
+            }
+            if reclaim && !self.reclaim_some(RECLAIM_PASSAGES) {
+                self.ask_for_reclaim();
             }
             if interval.is_some_and(|interval| synced.elapsed() >= interval) {
                 // A failed sync has poisoned the journal: the next commit reports it.

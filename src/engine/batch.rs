@@ -3,7 +3,7 @@
 //! Every leaf blob that the plan reads or changes is latched before the first change and released after the record is in
 //! the journal and all is applied. The latches of leaf blobs are tried, not waited for; after a few failures the gate is closed instead, so
 //! that no other writer is in the way. Room is made before, by cutting blobs at keys of the plan where need be, so that no
-//! structure changes inside.
+//! structure changes inside. Plans that change whole directories take another way: [`exclusive`](super::exclusive).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::plan::{Change, Plan, Span};
 use super::{Engine, TreeState};
 use crate::error::{Error, Result};
 use crate::journal::{Durability, Journal, Kind, Reservation};
-use crate::tree::{Stop, Tries};
+use crate::tree::{Next, Stop, Tries};
 
 /// After so many lost races the gate is closed.
 const SHARED_TRIES: u32 = 6;
@@ -40,6 +40,9 @@ impl Engine {
         let spans = plan.spans();
         let (payload, kind) = plan.payload();
         self.admit(journal, plan.frees())?;
+        if plan.is_exclusive() {
+            return self.commit_exclusive(plan, &trees, &spans, &payload, kind, durability);
+        }
         let mut reservation = match plan.changes.is_empty() {
             true => None,
             false => Some(self.reserve_journal(journal, payload.len(), plan.frees())?),
@@ -106,7 +109,7 @@ impl Engine {
     }
 
     /// Latches the leaf blobs of all spans, in order.
-    fn latch_all<'e>(
+    pub(super) fn latch_all<'e>(
         &'e self,
         trees: &'e BTreeMap<u32, Arc<TreeState>>,
         spans: &[Span],
@@ -124,27 +127,28 @@ impl Engine {
                         let limb = self.limb(&trees[&span.tree]);
                         let (leaf, fences) =
                             limb.lock_leaf_fenced(&from).map_err(|stop| (span.tree, stop))?;
-                        latched.0.push(Held { tree: span.tree, fences, leaf });
-                        latched.0.len() - 1
+                        latched.insert(Held { tree: span.tree, fences, leaf })
                     }
                 };
-                let held = &latched.0[at];
-                if span.open && held.leaf.has_prefix(&span.start) {
-                    // Decided already; the apply step finds the same.
+                if !span.open {
                     break;
                 }
-                match &held.fences.high {
-                    Some(high) if span.open && span.end.as_ref().is_none_or(|end| high < end) => {
-                        from = high.clone();
-                    }
-                    _ => break,
-                }
+                let held = &latched.0[at];
+                from = match held.leaf.next_below(&span.start, &from) {
+                    // Decided already; the apply step finds the same.
+                    Next::Record => break,
+                    Next::Mount(path) => path,
+                    Next::Nothing => match &held.fences.high {
+                        Some(high) if span.end.as_ref().is_none_or(|end| high < end) => high.clone(),
+                        _ => break,
+                    },
+                };
             }
         }
         Ok(Ok(latched))
     }
 
-    fn batch_too_wide(&self) -> Error {
+    pub(super) fn batch_too_wide(&self) -> Error {
         Error::invalid(format_args!(
             "the batch touches more than {} blobs, a quarter of the cache of {} bytes",
             self.batch_blobs_max(),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::plan::{Change, Expectation, Plan};
+use super::plan::{Change, Expectation, Plan, show};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::tree::{Fences, LockedLeaf, successor};
@@ -23,7 +23,14 @@ pub(super) struct Held<'e> {
     pub(super) leaf: LockedLeaf<'e>,
 }
 
-/// The leaf blobs of a plan, latched, in order of tree and range.
+impl Held<'_> {
+    /// The order of leaf blobs: a blob comes before those of the limbs mounted in it.
+    fn order(&self) -> (u32, &[u8], usize) {
+        (self.tree, self.fences.low.as_deref().unwrap_or(&[]), self.fences.mount)
+    }
+}
+
+/// The leaf blobs of a plan, latched, in order.
 pub(super) struct Latched<'e>(pub(super) Vec<Held<'e>>);
 
 /// What becomes of each key once all is decided; None is a delete.
@@ -48,13 +55,26 @@ pub(super) enum Need {
 }
 
 impl<'e> Latched<'e> {
+    /// The leaf blob that the key is in or would be.
     pub(super) fn position(&self, tree: u32, key: &[u8]) -> Option<usize> {
-        let is_before = |held: &Held<'_>| {
-            held.tree < tree
-                || (held.tree == tree && held.fences.high.as_deref().is_some_and(|high| high <= key))
-        };
-        let at = self.0.partition_point(is_before);
-        self.0.get(at).filter(|held| held.tree == tree && held.fences.hold(key)).map(|_| at)
+        let mut end = self.0.partition_point(|held| held.order() <= (tree, key, usize::MAX));
+        loop {
+            let held = self.0[..end].last().filter(|held| held.tree == tree)?;
+            if held.fences.hold(key) {
+                // Whoever holds it may still have it in a limb mounted inside, of which no blob is latched.
+                return held.leaf.owns(key).then_some(end - 1);
+            }
+            // The key is behind this limb: what can hold it is a blob that the limb is mounted in.
+            let depth = held.fences.mount.checked_sub(1)?;
+            let mount = &held.fences.low.as_deref()?[..=depth];
+            end = self.0[..end].partition_point(|held| held.order() < (tree, mount, depth + 1));
+        }
+    }
+
+    pub(super) fn insert(&mut self, held: Held<'e>) -> usize {
+        let at = self.0.partition_point(|there| there.order() < held.order());
+        self.0.insert(at, held);
+        at
     }
 
     pub(super) fn leaf(&mut self, tree: u32, key: &[u8]) -> Result<&mut LockedLeaf<'e>> {
@@ -69,31 +89,42 @@ impl<'e> Latched<'e> {
 pub(super) fn check_expectation(expectation: &Expectation, latched: &mut Latched<'_>) -> Result<()> {
     match expectation {
         Expectation::Version { tree, key, version } => {
-            let there = latched.leaf(tree.id, key)?.version(key);
-            if there != Some(*version) {
-                let what = match there {
-                    Some(there) => format!("key {:?} has version {there}, not {version}", show(key)),
-                    None => format!("key {:?} is not there; version {version} was expected", show(key)),
-                };
-                return Err(Error::new(ErrorKind::Conflict, what));
-            }
+            conflict_version(key, *version, latched.leaf(tree.id, key)?.version(key))
         }
         Expectation::Absent { tree, key } => {
-            if let Some(there) = latched.leaf(tree.id, key)?.version(key) {
-                let what = format_args!("key {:?} is there, with version {there}", show(key));
-                return Err(Error::new(ErrorKind::Conflict, what));
-            }
+            conflict_absent(key, latched.leaf(tree.id, key)?.version(key))
         }
         Expectation::PrefixEmpty { tree, prefix } => {
             let end = successor(prefix);
             let meets = |held: &Held<'_>| held.tree == tree.id && held.fences.meet(prefix, end.as_deref());
-            if latched.0.iter().any(|held| meets(held) && held.leaf.has_prefix(prefix)) {
-                let what = format_args!("some key starts with {:?}", show(prefix));
-                return Err(Error::new(ErrorKind::Conflict, what));
-            }
+            conflict_prefix(prefix, latched.0.iter().any(|held| meets(held) && held.leaf.has_prefix(prefix)))
         }
     }
-    Ok(())
+}
+
+/// Conflict unless the version that is there is the expected one.
+pub(super) fn conflict_version(key: &[u8], expected: u64, there: Option<u64>) -> Result<()> {
+    let what = match there {
+        Some(there) if there == expected => return Ok(()),
+        Some(there) => format!("key {:?} has version {there}, not {expected}", show(key)),
+        None => format!("key {:?} is not there; version {expected} was expected", show(key)),
+    };
+    Err(Error::new(ErrorKind::Conflict, what))
+}
+
+/// Conflict if a record is there.
+pub(super) fn conflict_absent(key: &[u8], there: Option<u64>) -> Result<()> {
+    let Some(there) = there else { return Ok(()) };
+    let what = format_args!("key {:?} is there, with version {there}", show(key));
+    Err(Error::new(ErrorKind::Conflict, what))
+}
+
+/// Conflict if there are keys.
+pub(super) fn conflict_prefix(prefix: &[u8], there: bool) -> Result<()> {
+    if !there {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format_args!("some key starts with {:?}", show(prefix))))
 }
 
 /// What the changes come to, each seeing those before it.
@@ -111,6 +142,9 @@ pub(super) fn effects<'p>(plan: &'p Plan, latched: &mut Latched<'_>) -> Result<E
                 let value = rename_value(tree.id, src, dst, *replace, &effects, latched)?;
                 effects.insert((tree.id, src), None);
                 effects.insert((tree.id, dst), Some(value));
+            }
+            Change::RenamePrefix { .. } | Change::DeletePrefix { .. } | Change::DeleteRange { .. } => {
+                return Err(Error::invalid("a change of a whole range ran with the gate open"));
             }
         }
     }
@@ -141,11 +175,6 @@ fn rename_value<'p>(
         return Err(Error::new(ErrorKind::Exists, what));
     }
     Ok(value)
-}
-
-/// A key for a message.
-fn show(key: &[u8]) -> String {
-    key[..key.len().min(128)].escape_ascii().to_string()
 }
 
 /// The leaf blobs without the room for what is put into them. One that is to take more than a piece is cut between pieces:

@@ -18,6 +18,7 @@ mod check;
 mod checkpoint;
 mod commit;
 mod compact;
+mod exclusive;
 mod latched;
 #[cfg(test)]
 mod mount_tests;
@@ -101,6 +102,8 @@ struct Turn {
 #[derive(Debug, Default)]
 struct Wake {
     checkpoint: bool,
+    /// There may be limbs to reclaim.
+    reclaim: bool,
     stop: bool,
     /// Checkpoints tried so far, and how the last one failed.
     tried: u64,

@@ -1,11 +1,12 @@
-//! What a batch or a rename asks for, before it meets the tree: changes, expectations, and what they touch.
+//! What a batch, a rename or a directory operation asks for, before it meets the tree: changes, expectations, and what they
+//! touch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::TreeState;
 use super::commit::{check_key, check_value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{Kind, Op, Record};
 use crate::tree::successor;
 
@@ -15,6 +16,11 @@ pub(crate) enum Change {
     Put { tree: Arc<TreeState>, key: Vec<u8>, value: Vec<u8> },
     Delete { tree: Arc<TreeState>, key: Vec<u8> },
     Rename { tree: Arc<TreeState>, src: Vec<u8>, dst: Vec<u8>, replace: bool },
+    /// All keys that start with `src` start with `dst` of the other tree instead.
+    RenamePrefix { tree: Arc<TreeState>, src: Vec<u8>, dst_tree: Arc<TreeState>, dst: Vec<u8>, replace: bool },
+    DeletePrefix { tree: Arc<TreeState>, prefix: Vec<u8> },
+    /// The keys from `low` to below `high` (None: no bound).
+    DeleteRange { tree: Arc<TreeState>, low: Vec<u8>, high: Option<Vec<u8>> },
 }
 
 /// What must hold before the first change.
@@ -48,13 +54,38 @@ impl Change {
             Self::Put { tree, key, value } => Op::Put { tree: tree.id, key, value },
             Self::Delete { tree, key } => Op::Delete { tree: tree.id, key },
             Self::Rename { tree, src, dst, .. } => Op::Rename { tree: tree.id, src, dst },
+            Self::RenamePrefix { tree, src, dst_tree, dst, .. } => {
+                Op::RenamePrefix { tree: tree.id, src, dst_tree: dst_tree.id, dst }
+            }
+            Self::DeletePrefix { tree, prefix } => Op::DeletePrefix { tree: tree.id, prefix },
+            Self::DeleteRange { tree, low, high } => {
+                Op::DeleteRange { tree: tree.id, low, high: high.as_deref() }
+            }
         }
     }
 
     pub(super) fn tree(&self) -> &Arc<TreeState> {
         match self {
-            Self::Put { tree, .. } | Self::Delete { tree, .. } | Self::Rename { tree, .. } => tree,
+            Self::Put { tree, .. }
+            | Self::Delete { tree, .. }
+            | Self::Rename { tree, .. }
+            | Self::RenamePrefix { tree, .. }
+            | Self::DeletePrefix { tree, .. }
+            | Self::DeleteRange { tree, .. } => tree,
         }
+    }
+
+    /// The tree that the change takes from, and the one that it puts into: mostly the same.
+    pub(super) fn both_trees(&self) -> [&Arc<TreeState>; 2] {
+        match self {
+            Self::RenamePrefix { tree, dst_tree, .. } => [tree, dst_tree],
+            _ => [self.tree(); 2],
+        }
+    }
+
+    /// Whether it changes all keys of a range, however many there are.
+    pub(super) fn is_wide(&self) -> bool {
+        matches!(self, Self::RenamePrefix { .. } | Self::DeletePrefix { .. } | Self::DeleteRange { .. })
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -62,20 +93,59 @@ impl Change {
             Self::Put { key, value, .. } => check_key(key).and_then(|()| check_value(key, value)),
             Self::Delete { key, .. } => check_key(key),
             Self::Rename { src, dst, .. } => check_key(src).and_then(|()| check_key(dst)),
+            Self::RenamePrefix { tree, src, dst_tree, dst, .. } => {
+                check_prefix(src)?;
+                check_prefix(dst)?;
+                if src.is_empty() || dst.is_empty() {
+                    return Err(Error::invalid("a prefix to move, and where it moves to, may not be empty"));
+                }
+                let nested = src != dst && (src.starts_with(dst) || dst.starts_with(src));
+                if tree.id == dst_tree.id && nested {
+                    let (src, dst) = (show(src), show(dst));
+                    let what = format_args!("the prefixes \"{src}\" and \"{dst}\" lie inside each other");
+                    return Err(Error::invalid(what));
+                }
+                Ok(())
+            }
+            Self::DeletePrefix { prefix, .. } => check_prefix(prefix),
+            Self::DeleteRange { low, high, .. } => {
+                check_prefix(low)?;
+                high.as_deref().map_or(Ok(()), check_prefix)
+            }
         }
     }
+}
+
+/// Checks a prefix, or an end of a range, against the limit of keys.
+fn check_prefix(prefix: &[u8]) -> Result<()> {
+    if prefix.is_empty() { Ok(()) } else { check_key(prefix) }
+}
+
+/// A key for a message.
+pub(super) fn show(key: &[u8]) -> String {
+    key[..key.len().min(128)].escape_ascii().to_string()
 }
 
 impl Plan {
     /// Whether the plan only takes records away.
     pub(super) fn frees(&self) -> bool {
-        self.changes.iter().all(|change| matches!(change, Change::Delete { .. }))
+        let frees = |change: &Change| {
+            matches!(change, Change::Delete { .. } | Change::DeletePrefix { .. } | Change::DeleteRange { .. })
+        };
+        self.changes.iter().all(frees)
+    }
+
+    /// Whether it has to run with the gate closed.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.changes.iter().any(Change::is_wide)
     }
 
     pub(super) fn trees(&self) -> BTreeMap<u32, Arc<TreeState>> {
         let mut trees = BTreeMap::new();
         for change in &self.changes {
-            trees.insert(change.tree().id, Arc::clone(change.tree()));
+            for tree in change.both_trees() {
+                trees.insert(tree.id, Arc::clone(tree));
+            }
         }
         for expectation in &self.expectations {
             let (Expectation::Version { tree, .. }
@@ -86,7 +156,7 @@ impl Plan {
         trees
     }
 
-    /// All spans, sorted, each once.
+    /// All spans, sorted, each once. Those of wide changes are not among them.
     pub(super) fn spans(&self) -> Vec<Span> {
         let key = |tree: &TreeState, key: &[u8]| Span {
             tree: tree.id,
@@ -101,6 +171,7 @@ impl Plan {
                     spans.push(key(tree, k))
                 }
                 Change::Rename { tree, src, dst, .. } => spans.extend([key(tree, src), key(tree, dst)]),
+                Change::RenamePrefix { .. } | Change::DeletePrefix { .. } | Change::DeleteRange { .. } => {}
             }
         }
         for expectation in &self.expectations {

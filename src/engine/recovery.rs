@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::catalog::Catalog;
+use super::plan::Change;
 use super::trees::DEFAULT_TREE;
 use super::{Engine, Recovered, Settings, Turn, Wake};
 use crate::buffer::{Buffer, Gate};
@@ -22,6 +23,11 @@ const EARLY_FILES: [&str; 4] = ["lock", "journal.wal", "journal.next", "data.ram
 fn list(storage: &dyn Storage) -> Result<Vec<String>> {
     let doing = || format!("listing the directory of {}", storage.describe("data.ramus"));
     storage.list().map_err(|error| Error::io(doing(), error))
+}
+
+/// A record that cannot be what was written.
+fn not_replayed(sequence: u64, error: &Error) -> Error {
+    Error::new(ErrorKind::Corrupt, format_args!("journal: record {sequence} does not fit what is there: {error}"))
 }
 
 impl Engine {
@@ -193,25 +199,29 @@ impl Engine {
     }
 
     fn replay_op(&self, sequence: u64, op: &Op<'_>) -> Result<()> {
-        let (Op::Put { tree, .. } | Op::Delete { tree, .. } | Op::Rename { tree, .. }) = *op;
-        let Some(state) = self.catalog.lock().by_id.get(&tree).cloned() else {
-            return self.unknown_tree(sequence, tree);
-        };
+        let state = |tree: u32| self.catalog.lock().by_id.get(&tree).cloned();
+        let (Op::Put { tree: id, .. }
+        | Op::Delete { tree: id, .. }
+        | Op::Rename { tree: id, .. }
+        | Op::RenamePrefix { tree: id, .. }
+        | Op::DeletePrefix { tree: id, .. }
+        | Op::DeleteRange { tree: id, .. }) = *op;
+        let Some(tree) = state(id) else { return self.unknown_tree(sequence, id) };
         match *op {
-            Op::Put { key, value, .. } => self.replay_put(&state, sequence, key, value),
-            Op::Delete { key, .. } => self.with_leaf(&state, key, |mut leaf| {
+            Op::Put { key, value, .. } => self.replay_put(&tree, sequence, key, value),
+            Op::Delete { key, .. } => self.with_leaf(&tree, key, |mut leaf| {
                 leaf.remove(key);
                 leaf.wants_merge()
             }),
             Op::Rename { src, dst, .. } => {
                 let mut value = None;
-                self.with_leaf(&state, src, |mut leaf| {
+                self.with_leaf(&tree, src, |mut leaf| {
                     value = leaf.read(src);
                     leaf.remove(src);
                     false
                 })?;
                 match value {
-                    Some((_, value)) => self.replay_put(&state, sequence, dst, &value),
+                    Some((_, value)) => self.replay_put(&tree, sequence, dst, &value),
                     None if self.settings.recovery == Recovery::SkipDamaged => Ok(()),
                     None => {
                         let what = format_args!("journal: record {sequence} renames a key that is not there");
@@ -219,6 +229,36 @@ impl Engine {
                     }
                 }
             }
+            Op::RenamePrefix { src, dst_tree: id, dst, .. } => {
+                let Some(dst_tree) = state(id) else { return self.unknown_tree(sequence, id) };
+                let (src, dst) = (src.to_vec(), dst.to_vec());
+                self.replay_wide(sequence, &Change::RenamePrefix { tree, src, dst_tree, dst, replace: true })
+            }
+            Op::DeletePrefix { prefix, .. } => {
+                self.replay_wide(sequence, &Change::DeletePrefix { tree, prefix: prefix.to_vec() })
+            }
+            Op::DeleteRange { low, high, .. } => {
+                let (low, high) = (low.to_vec(), high.map(<[u8]>::to_vec));
+                self.replay_wide(sequence, &Change::DeleteRange { tree, low, high })
+            }
+        }
+    }
+
+    /// A change of a whole directory. Nobody else is there, so the gate need not be closed, nor need readers be told.
+    fn replay_wide(&self, sequence: u64, change: &Change) -> Result<()> {
+        change.check().map_err(|error| not_replayed(sequence, &error))?;
+        match self.carry_out_alone(change, sequence) {
+            // What it names may be among the damaged records that were skipped.
+            Err(error)
+                if self.settings.recovery == Recovery::SkipDamaged
+                    && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) =>
+            {
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+                Err(not_replayed(sequence, &error))
+            }
+            outcome => outcome,
         }
     }
 

@@ -18,11 +18,24 @@ pub(crate) enum Kind {
     TreeCreate = 5,
     TreeDrop = 6,
     Noop = 7,
+    RenamePrefix = 8,
+    DeletePrefix = 9,
+    DeleteRange = 10,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Put, Self::Delete, Self::Rename, Self::Batch, Self::TreeCreate, Self::TreeDrop, Self::Noop];
+    const ALL: [Self; 10] = [
+        Self::Put,
+        Self::Delete,
+        Self::Rename,
+        Self::Batch,
+        Self::TreeCreate,
+        Self::TreeDrop,
+        Self::Noop,
+        Self::RenamePrefix,
+        Self::DeletePrefix,
+        Self::DeleteRange,
+    ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
@@ -35,6 +48,12 @@ pub(crate) enum Op<'a> {
     Put { tree: u32, key: &'a [u8], value: &'a [u8] },
     Delete { tree: u32, key: &'a [u8] },
     Rename { tree: u32, src: &'a [u8], dst: &'a [u8] },
+    /// All keys that start with `src` start with `dst` of the other tree instead; what was there is gone. Versions stay.
+    RenamePrefix { tree: u32, src: &'a [u8], dst_tree: u32, dst: &'a [u8] },
+    /// All keys that start with the prefix, which may be empty.
+    DeletePrefix { tree: u32, prefix: &'a [u8] },
+    /// All keys from `low` to below `high` (None: no bound).
+    DeleteRange { tree: u32, low: &'a [u8], high: Option<&'a [u8]> },
 }
 
 /// One commit.
@@ -58,6 +77,9 @@ impl Op<'_> {
             Self::Put { .. } => Kind::Put,
             Self::Delete { .. } => Kind::Delete,
             Self::Rename { .. } => Kind::Rename,
+            Self::RenamePrefix { .. } => Kind::RenamePrefix,
+            Self::DeletePrefix { .. } => Kind::DeletePrefix,
+            Self::DeleteRange { .. } => Kind::DeleteRange,
         }
     }
 
@@ -72,6 +94,29 @@ impl Op<'_> {
                 varint::put(tree, out);
                 put_bytes(src, KEY_BYTES_MAX, out);
                 put_bytes(dst, KEY_BYTES_MAX, out);
+            }
+            Self::RenamePrefix { tree, src, dst_tree, dst } => {
+                varint::put(tree, out);
+                put_bytes(src, KEY_BYTES_MAX, out);
+                varint::put(dst_tree, out);
+                put_bytes(dst, KEY_BYTES_MAX, out);
+            }
+            Self::DeletePrefix { tree, prefix } => {
+                varint::put(tree, out);
+                put_bytes(prefix, KEY_BYTES_MAX, out);
+            }
+            Self::DeleteRange { tree, low, high } => {
+                varint::put(tree, out);
+                put_bytes(low, KEY_BYTES_MAX, out);
+                // The length plus one; zero: there is no bound.
+                match high {
+                    Some(high) => {
+                        debug_assert!(high.len() <= KEY_BYTES_MAX, "checked by the caller of the journal");
+                        varint::put(high.len() as u32 + 1, out);
+                        out.extend_from_slice(high);
+                    }
+                    None => varint::put(0, out),
+                }
             }
         }
     }
@@ -127,7 +172,12 @@ fn put_bytes(bytes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
 pub(super) fn decode(kind: Kind, payload: &[u8]) -> Result<Record<'_>, &'static str> {
     let mut rest = Rest(payload);
     let record = match kind {
-        Kind::Put | Kind::Delete | Kind::Rename => Record::One(rest.op(kind)?),
+        Kind::Put
+        | Kind::Delete
+        | Kind::Rename
+        | Kind::RenamePrefix
+        | Kind::DeletePrefix
+        | Kind::DeleteRange => Record::One(rest.op(kind)?),
         Kind::Batch => Record::Batch(rest.batch()?),
         Kind::TreeCreate => Record::TreeCreate { tree: rest.number()?, name: rest.name()? },
         Kind::TreeDrop => Record::TreeDrop { tree: rest.number()? },
@@ -146,6 +196,10 @@ impl<'a> Rest<'a> {
 
     fn bytes(&mut self, bytes_max: usize) -> Result<&'a [u8], &'static str> {
         let length = self.number()? as usize;
+        self.take(length, bytes_max)
+    }
+
+    fn take(&mut self, length: usize, bytes_max: usize) -> Result<&'a [u8], &'static str> {
         if length > bytes_max {
             return Err("length over its limit");
         }
@@ -168,12 +222,25 @@ impl<'a> Rest<'a> {
             Kind::Rename => {
                 Ok(Op::Rename { tree, src: self.bytes(KEY_BYTES_MAX)?, dst: self.bytes(KEY_BYTES_MAX)? })
             }
+            Kind::RenamePrefix => {
+                let (src, dst_tree) = (self.bytes(KEY_BYTES_MAX)?, self.number()?);
+                Ok(Op::RenamePrefix { tree, src, dst_tree, dst: self.bytes(KEY_BYTES_MAX)? })
+            }
+            Kind::DeletePrefix => Ok(Op::DeletePrefix { tree, prefix: self.bytes(KEY_BYTES_MAX)? }),
+            Kind::DeleteRange => {
+                let low = self.bytes(KEY_BYTES_MAX)?;
+                let high = match (self.number()? as usize).checked_sub(1) {
+                    Some(length) => Some(self.take(length, KEY_BYTES_MAX)?),
+                    None => None,
+                };
+                Ok(Op::DeleteRange { tree, low, high })
+            }
             _ => Err("no operation of this kind in a batch"),
         }
     }
 
     fn batch(&mut self) -> Result<Vec<Op<'a>>, &'static str> {
-        /// The kind, tree and one length.
+        /// Kind, tree and one length.
         const OP_BYTES_MIN: usize = 3;
         let count = self.number()? as usize;
         if count > self.0.len() / OP_BYTES_MIN {
@@ -225,7 +292,25 @@ mod tests {
         assert_eq!(encoded(&Record::TreeCreate { tree: 7, name: "photos" }), b"\x07\x06photos");
         assert_eq!(encoded(&Record::TreeDrop { tree: 7 }), b"\x07");
         assert_eq!(encoded(&Record::Noop), b"");
-        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn format_1_of_directories_is_these_bytes() {
+        let ops = vec![
+            Op::RenamePrefix { tree: 1, src: b"ab/", dst_tree: 300, dst: b"c" },
+            Op::DeletePrefix { tree: 2, prefix: b"" },
+            Op::DeleteRange { tree: 3, low: b"d", high: None },
+            Op::DeleteRange { tree: 3, low: b"", high: Some(b"ef") },
+        ];
+        let golden: [&[u8]; 4] = [b"\x01\x03ab/\xAC\x02\x01c", b"\x02\x00", b"\x03\x01d\x00", b"\x03\x00\x03ef"];
+        for (op, golden) in ops.iter().zip(golden) {
+            assert_eq!(encoded(&Record::One(*op)), golden);
+        }
+        assert_eq!(
+            encoded(&Record::Batch(ops)),
+            b"\x04\x08\x01\x03ab/\xAC\x02\x01c\x09\x02\x00\x0A\x03\x01d\x00\x0A\x03\x00\x03ef"
+        );
     }
 
     #[test]
@@ -244,7 +329,12 @@ mod tests {
             (Kind::TreeCreate, b"\x01\x01\xFF"),
             (Kind::Batch, b"\xFF\xFF\xFF\xFF\x0F\x01"),
             (Kind::Batch, b"\x01\x04\x00"),
-            (Kind::Batch, b"\x01\x09\x00\x00"),
+            (Kind::Batch, b"\x01\x0B\x00\x00"),
+            (Kind::Batch, b"\x01\x07\x00\x00"),
+            (Kind::RenamePrefix, b"\x01\x01a\x01"),
+            (Kind::DeleteRange, b"\x01\x01a\x03b"),
+            (Kind::DeleteRange, b"\x01\x01a\x82\x40"),
+            (Kind::DeletePrefix, b"\x01\x00x"),
         ] {
             assert!(decode(kind, bytes).is_err(), "{kind:?} {bytes:?}");
         }
@@ -255,6 +345,9 @@ mod tests {
         Put(u32, Vec<u8>, Vec<u8>),
         Delete(u32, Vec<u8>),
         Rename(u32, Vec<u8>, Vec<u8>),
+        RenamePrefix(u32, Vec<u8>, u32, Vec<u8>),
+        DeletePrefix(u32, Vec<u8>),
+        DeleteRange(u32, Vec<u8>, Option<Vec<u8>>),
     }
 
     impl Owned {
@@ -263,6 +356,13 @@ mod tests {
                 Self::Put(tree, key, value) => Op::Put { tree: *tree, key, value },
                 Self::Delete(tree, key) => Op::Delete { tree: *tree, key },
                 Self::Rename(tree, src, dst) => Op::Rename { tree: *tree, src, dst },
+                Self::RenamePrefix(tree, src, dst_tree, dst) => {
+                    Op::RenamePrefix { tree: *tree, src, dst_tree: *dst_tree, dst }
+                }
+                Self::DeletePrefix(tree, prefix) => Op::DeletePrefix { tree: *tree, prefix },
+                Self::DeleteRange(tree, low, high) => {
+                    Op::DeleteRange { tree: *tree, low, high: high.as_deref() }
+                }
             }
         }
     }
@@ -273,6 +373,10 @@ mod tests {
             (any::<u32>(), key(), key()).prop_map(|(tree, key, value)| Owned::Put(tree, key, value)),
             (any::<u32>(), key()).prop_map(|(tree, key)| Owned::Delete(tree, key)),
             (any::<u32>(), key(), key()).prop_map(|(tree, src, dst)| Owned::Rename(tree, src, dst)),
+            (any::<u32>(), key(), any::<u32>(), key()).prop_map(|(a, src, b, dst)| Owned::RenamePrefix(a, src, b, dst)),
+            (any::<u32>(), key()).prop_map(|(tree, prefix)| Owned::DeletePrefix(tree, prefix)),
+            (any::<u32>(), key(), proptest::option::of(key()))
+                .prop_map(|(tree, low, high)| Owned::DeleteRange(tree, low, high)),
         ]
     }
 

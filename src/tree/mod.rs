@@ -32,13 +32,14 @@ mod workspace;
 mod write;
 
 pub(crate) use bounds::successor;
+pub(crate) use count::Counted;
 pub(crate) use image::Format;
 pub(crate) use mounts::Mount;
 pub(crate) use reclaim::Reclaimed;
 pub(crate) use scan::{Page, PageRequest};
 pub(crate) use walk::LimbStats;
-pub(crate) use workspace::{Taken, Workspace};
-pub(crate) use write::{Fences, LockedLeaf};
+pub(crate) use workspace::{Known, Workspace};
+pub(crate) use write::{Fences, LockedLeaf, Next};
 
 use crate::art::{Blob, Kind, Words};
 use crate::buffer::{Buffer, Fault, Gate, Reservation};

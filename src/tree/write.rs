@@ -3,20 +3,30 @@
 //! The orchestration layer latches every leaf blob of a commit, writes the journal record, then applies: nothing here
 //! can fail once [`LockedLeaf::fits`] said yes.
 
-use crate::art::{Blob, Leaf, Words, room_needed};
+use crate::art::{Blob, Cursor, Leaf, Words, room_needed};
 use crate::buffer::Exclusive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, VALUE_BYTES_MAX};
 
-use super::descend::Aim;
 use super::split::copy_of;
 use super::{Limb, Stop};
 
-/// The range of a leaf blob: from `low` to below `high`.
+/// The range of a leaf blob: from `low` to below `high`. In a mounted limb it ends with the mount's range at the latest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fences {
     pub(crate) low: Option<Vec<u8>>,
     pub(crate) high: Option<Vec<u8>>,
+    /// How many bytes of the keys lead to the limb: then `low` starts with them. 0: the limb is the tree's own.
+    pub(crate) mount: usize,
+}
+
+/// What comes next in a leaf blob under a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    Record,
+    /// A limb is mounted at this key.
+    Mount(Vec<u8>),
+    Nothing,
 }
 
 impl Fences {
@@ -53,10 +63,9 @@ impl<'a> Limb<'a> {
 
     /// As [`lock_leaf`](Self::lock_leaf), with the fences of the blob's range (None: no bound).
     pub(crate) fn lock_leaf_fenced(&self, key: &[u8]) -> Result<(LockedLeaf<'a>, Fences), Stop> {
-        let fenced = self.descend_fenced(Aim::At(key), 0)?;
-        let base = fenced.leaf.base;
-        let fences = Fences { low: fenced.low, high: fenced.high };
-        Ok((LockedLeaf { guard: fenced.leaf.guard.upgrade()?, base }, fences))
+        let (fenced, mount) = self.land_at(key)?;
+        let fences = Fences { low: fenced.low, high: fenced.high, mount };
+        Ok((LockedLeaf { guard: fenced.leaf.guard.upgrade()?, base: fenced.leaf.base }, fences))
     }
 }
 
@@ -89,13 +98,38 @@ impl<'a> LockedLeaf<'a> {
         Some((leaf.version(self.blob()), value))
     }
 
-    /// Whether some key in this blob starts with `prefix`. Only asked of a blob whose range meets the prefix: any other base
-    /// is not part of it.
+    /// Whether the key, which the blob's range holds, is not in a limb that is mounted in it.
+    pub(crate) fn owns(&self, key: &[u8]) -> bool {
+        self.blob().mount_on(self.rest(key)).is_none()
+    }
+
+    /// Whether some record in this blob has a key that starts with `prefix`; mounts do not count. Only asked of a blob whose
+    /// range meets the prefix: any other base is not part of it.
     pub(crate) fn has_prefix(&self, prefix: &[u8]) -> bool {
-        let rest = prefix.get(self.base..).unwrap_or(&[]);
-        let mut cursor = crate::art::Cursor::new(self.blob());
-        cursor.seek(rest);
-        cursor.leaf().is_some() && cursor.key().starts_with(rest)
+        self.find_below(self.rest(prefix), self.rest(prefix), |cursor| cursor.mount().is_none()).is_some()
+    }
+
+    /// What comes first at or above `from` among what starts with `prefix`. The blob's range holds `from`, which starts with
+    /// the prefix or is above it.
+    pub(crate) fn next_below(&self, prefix: &[u8], from: &[u8]) -> Next {
+        match self.find_below(self.rest(prefix), self.rest(from), |_| true) {
+            None => Next::Nothing,
+            Some(cursor) if cursor.mount().is_none() => Next::Record,
+            Some(cursor) => Next::Mount([&from[..self.base.min(from.len())], cursor.key()].concat()),
+        }
+    }
+
+    /// The first entry from a key on that starts with the prefix and is wanted; all relative to the blob.
+    fn find_below(&self, prefix: &[u8], from: &[u8], wanted: impl Fn(&Cursor<'_>) -> bool) -> Option<Cursor<'a>> {
+        let mut cursor = Cursor::new(self.blob());
+        cursor.seek(from);
+        while cursor.leaf().is_some() && cursor.key().starts_with(prefix) {
+            if wanted(&cursor) {
+                return Some(cursor);
+            }
+            cursor.advance();
+        }
+        None
     }
 
     /// Whether the blobs above know of keys as long as this one; if not, [`Limb::admit`] it first.
@@ -130,7 +164,7 @@ impl<'a> LockedLeaf<'a> {
 
     /// Whether all that is in the blob is below `key`.
     pub(crate) fn appends(&self, key: &[u8]) -> bool {
-        let mut cursor = crate::art::Cursor::new(self.blob());
+        let mut cursor = Cursor::new(self.blob());
         cursor.seek(self.rest(key));
         cursor.leaf().is_none()
     }

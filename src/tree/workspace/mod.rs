@@ -13,6 +13,7 @@
 mod carve;
 mod edit;
 mod graft;
+mod length;
 mod path;
 mod rebase;
 mod splice;
@@ -20,6 +21,7 @@ mod splice;
 mod tests;
 
 pub(crate) use graft::Taken;
+pub(crate) use length::Known;
 
 use std::collections::BTreeMap;
 

@@ -88,7 +88,7 @@ impl Rig {
     fn reclaim(&self, root: BlobId) {
         let limb = Limb::new(&self.buffer, root);
         // Mounts in it are forgotten: the tests here look at what is reachable only.
-        while !limb.retry(|_| limb.reclaim_once()).unwrap() {}
+        while !limb.retry(|_| limb.reclaim_once(&mut Default::default())).unwrap() {}
     }
 
     pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> u64 {
