@@ -68,6 +68,78 @@ fn rename(tree: &'static str, src: usize, dst: usize) -> Step {
     )
 }
 
+/// Moves all keys that start with `src`, there must be some; those at `dst` go.
+fn move_in_model(model: &mut Contents, from: &str, src: &str, to: &str, dst: &str) {
+    let tree = model.get_mut(from).unwrap();
+    let keys: Vec<_> = tree.keys().filter(|key| key.starts_with(src.as_bytes())).cloned().collect();
+    let moved: Vec<_> = keys.into_iter().filter_map(|key| tree.remove_entry(&key)).collect();
+    assert!(!moved.is_empty(), "nothing starts with {src}");
+    let target = model.get_mut(to).unwrap();
+    target.retain(|key, _| !key.starts_with(dst.as_bytes()));
+    for (key, value) in moved {
+        target.insert([dst.as_bytes(), &key[src.len()..]].concat(), value);
+    }
+}
+
+fn rename_prefix(
+    from: &'static str,
+    src: &'static str,
+    to: &'static str,
+    dst: &'static str,
+    if_exists: IfExists,
+) -> Step {
+    commit(
+        "rename prefix",
+        move |db| {
+            let (a, b) = (db.existing_tree(from)?, db.existing_tree(to)?);
+            a.rename_prefix_to(&b, src, dst, if_exists).map(drop)
+        },
+        move |model| move_in_model(model, from, src, to, dst),
+    )
+}
+
+fn delete_prefix(tree: &'static str, prefix: &'static str) -> Step {
+    commit(
+        "delete prefix",
+        move |db| db.existing_tree(tree)?.delete_prefix(prefix).map(drop),
+        move |model| {
+            let tree = model.get_mut(tree).unwrap();
+            let before = tree.len();
+            tree.retain(|key, _| !key.starts_with(prefix.as_bytes()));
+            assert!(tree.len() < before, "nothing starts with {prefix}");
+        },
+    )
+}
+
+/// Directories and single records over two trees.
+fn batch_of_moves() -> Step {
+    commit(
+        "batch of moves",
+        |db| {
+            let (a, b) = (db.default_tree(), db.existing_tree("other")?);
+            db.batch(|batch| {
+                batch.put(&a, "dir0/last", "put before");
+                batch.rename_prefix_to(&a, &b, "dir0/", "dir2/", IfExists::Replace);
+                batch.put(&a, key(0), value(0, 9));
+                batch.rename(&b, "dir2/last", "first", IfExists::Fail);
+                batch.delete_range(&a, "dir2/file0002".."dir2/file0004");
+            })
+            .map(drop)
+        },
+        |model| {
+            model.get_mut("default").unwrap().insert(b"dir0/last".to_vec(), b"put before".to_vec());
+            move_in_model(model, "default", "dir0/", "other", "dir2/");
+            let tree = model.get_mut("default").unwrap();
+            tree.insert(key(0), value(0, 9));
+            let range = b"dir2/file0002".to_vec()..b"dir2/file0004".to_vec();
+            tree.retain(|key, _| !range.contains(key));
+            let tree = model.get_mut("other").unwrap();
+            let value = tree.remove(&b"dir2/last"[..]).unwrap();
+            tree.insert(b"first".to_vec(), value);
+        },
+    )
+}
+
 /// Large enough to cut blobs, and over two trees.
 fn batch(from: usize, count: usize, len: usize) -> Step {
     commit(
@@ -118,6 +190,21 @@ fn workload() -> Vec<Step> {
     steps.extend((0..8).map(|i| delete("default", 100 + 2 * i)));
     steps.push(upkeep("compact", Db::compact));
     steps.extend([put("other", 1, 1), delete("other", 1), make("doomed"), put("doomed", 9, 9)]);
+    let fail = IfExists::Fail;
+    steps.push(rename_prefix("default", "dir1/", "default", "kept/one/", fail));
+    steps.extend([put("default", 1, 50), put("default", 4, 50)]);
+    steps.push(upkeep("checkpoint", Db::checkpoint));
+    steps.push(rename_prefix("default", "kept/", "other", "from/default/", fail));
+    steps.push(batch_of_moves());
+    steps.push(upkeep("checkpoint", Db::checkpoint));
+    steps.push(rename_prefix("other", "from/", "default", "dir1/", IfExists::Replace));
+    steps.push(delete_prefix("default", "dir1/default/one/file000"));
+    steps.push(rename_prefix("default", "dir1/default/", "doomed", "a/", fail));
+    steps.push(commit(
+        "drop tree",
+        |db| db.drop_tree("doomed"),
+        |model| drop(model.remove("doomed").unwrap()),
+    ));
     steps
 }
 

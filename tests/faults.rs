@@ -55,6 +55,20 @@ fn life(fault: &FaultStorage, durability: Durability, states: &mut Vec<Model>) -
                     done => done,
                 }
             }
+            3 if step % 2 == 1 && model.contains_key(&(name(), b"0000".to_vec())) => {
+                let dst = format!("d{step}/").into_bytes();
+                for n in 0..100 {
+                    let rest = format!("{n:02}").into_bytes();
+                    if let Some(value) = model.remove(&(name(), [b"00", &rest[..]].concat())) {
+                        model.insert((name(), [&dst[..], &rest].concat()), value);
+                    }
+                }
+                tree.rename_prefix("00", dst, IfExists::Fail).map(drop)
+            }
+            2 if step > 50 => {
+                model.retain(|(tree, key), _| tree != "default" || !key.starts_with(b"d"));
+                tree.delete_prefix("d").map(drop)
+            }
             6 if model.contains_key(&(name(), key(step - 1))) => {
                 let value = model.remove(&(name(), key(step - 1))).unwrap();
                 model.insert((name(), b"renamed".to_vec()), value);

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{check, compact, demo, dump, get, import, load, ls, mv, put, rm, stat, trees};
+use crate::commands::{check, compact, demo, du, dump, get, import, load, ls, mv, put, rm, stat, trees};
 use crate::units::parse_size;
 
 /// A durable, ordered map from paths to small values.
@@ -52,6 +52,7 @@ pub(crate) enum Command {
     DemoWriter(demo::WriterArgs),
     Import(import::ImportArgs),
     Ls(ls::LsArgs),
+    Du(du::DuArgs),
     Get(get::GetArgs),
     Put(put::PutArgs),
     Rm(rm::RmArgs),

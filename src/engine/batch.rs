@@ -118,15 +118,20 @@ impl Engine {
         for span in spans {
             let mut from = span.start.clone();
             loop {
-                let at = match latched.position(span.tree, &from) {
+                let host = latched.innermost(span.tree, &from);
+                let at = match host.filter(|at| latched.0[*at].leaf.owns(&from)) {
                     Some(at) => at,
                     None => {
                         if latched.0.len() >= self.batch_blobs_max() {
                             return Ok(Err(self.batch_too_wide()));
                         }
                         let limb = self.limb(&trees[&span.tree]);
-                        let (leaf, fences) =
-                            limb.lock_leaf_fenced(&from).map_err(|stop| (span.tree, stop))?;
+                        let locked = match host {
+                            // Nobody gets through a latched blob from above.
+                            Some(at) => limb.lock_leaf_inside(&latched.0[at].leaf, &from),
+                            None => limb.lock_leaf_fenced(&from),
+                        };
+                        let (leaf, fences) = locked.map_err(|stop| (span.tree, stop))?;
                         latched.insert(Held { tree: span.tree, fences, leaf })
                     }
                 };

@@ -57,12 +57,17 @@ pub(super) enum Need {
 impl<'e> Latched<'e> {
     /// The leaf blob that the key is in or would be.
     pub(super) fn position(&self, tree: u32, key: &[u8]) -> Option<usize> {
+        self.innermost(tree, key).filter(|at| self.0[*at].leaf.owns(key))
+    }
+
+    /// The leaf blob of the smallest range that holds the key. The key may yet be in a limb that is mounted there, of which the
+    /// blob with the key is not latched.
+    pub(super) fn innermost(&self, tree: u32, key: &[u8]) -> Option<usize> {
         let mut end = self.0.partition_point(|held| held.order() <= (tree, key, usize::MAX));
         loop {
             let held = self.0[..end].last().filter(|held| held.tree == tree)?;
             if held.fences.hold(key) {
-                // Whoever holds it may still have it in a limb mounted inside, of which no blob is latched.
-                return held.leaf.owns(key).then_some(end - 1);
+                return Some(end - 1);
             }
             // The key is behind this limb: what can hold it is a blob that the limb is mounted in.
             let depth = held.fences.mount.checked_sub(1)?;

@@ -7,7 +7,9 @@ use crate::art::{Blob, Cursor, Leaf, Words, room_needed};
 use crate::buffer::Exclusive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, VALUE_BYTES_MAX};
+use crate::store::BlobId;
 
+use super::bounds::successor;
 use super::split::copy_of;
 use super::{Limb, Stop};
 
@@ -66,6 +68,26 @@ impl<'a> Limb<'a> {
         let (fenced, mount) = self.land_at(key)?;
         let fences = Fences { low: fenced.low, high: fenced.high, mount };
         Ok((LockedLeaf { guard: fenced.leaf.guard.upgrade()?, base: fenced.leaf.base }, fences))
+    }
+
+    /// The same for a key in a limb that is mounted in a leaf blob which the caller has latched.
+    pub(crate) fn lock_leaf_inside(
+        &self,
+        host: &LockedLeaf<'_>,
+        key: &[u8],
+    ) -> Result<(LockedLeaf<'a>, Fences), Stop> {
+        let Some((path, child)) = host.blob().mount_on(host.rest(key)) else { return Err(Stop::Restart) };
+        let (path, rest) = key.split_at(host.base + path);
+        let limb = Self { root: BlobId(child.id), ..*self };
+        let (mut leaf, inside) = limb.lock_leaf_fenced(rest)?;
+        leaf.base += path.len();
+        let spell = |end: Vec<u8>| [path, &end].concat();
+        let fences = Fences {
+            low: Some(spell(inside.low.unwrap_or_default())),
+            high: inside.high.map(spell).or_else(|| successor(path)),
+            mount: path.len() + inside.mount,
+        };
+        Ok((leaf, fences))
     }
 }
 

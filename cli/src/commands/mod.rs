@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod compact;
 pub(crate) mod demo;
+pub(crate) mod du;
 pub(crate) mod dump;
 pub(crate) mod get;
 pub(crate) mod import;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::DemoWriter(args) => demo::run_writer(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Ls(args) => ls::run(&args, context),
+        Command::Du(args) => du::run(&args, context),
         Command::Get(args) => get::run(&args, context),
         Command::Put(args) => put::run(&args, context),
         Command::Rm(args) => rm::run(&args, context),

@@ -1,4 +1,4 @@
-//! `ramus mv`: one record to another key.
+//! `ramus mv`: one record to another key, or a directory to another name.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,22 +13,28 @@ use crate::keys;
 use crate::stat_value::StatValue;
 use crate::text::escape;
 
-/// Move one record to another key, all or nothing. A directory, that is a key with keys below it, cannot be moved.
+/// Move one record to another key, or with -r a directory with all keys below it, however many: all or nothing.
 #[derive(Args)]
 pub(crate) struct MvArgs {
     /// Directory of the database
     db: PathBuf,
-    /// The key of the record
+    /// The key of the record, or the directory
     source: OsString,
-    /// Its new key; with a slash at its end the record keeps its name in that directory
+    /// Its new key; with a slash at its end the record or directory keeps its name in that directory
     target: OsString,
-    /// Replace the record that is at the new key
+    /// Move the key and all keys below it
+    #[arg(short, long)]
+    recursive: bool,
+    /// Replace what is at the new key: the record, or with -r all keys below it too
     #[arg(short, long)]
     force: bool,
 }
 
 pub(crate) fn run(args: &MvArgs, context: &Context) -> Result<ExitCode> {
     let source = keys::key(&args.source)?;
+    if args.recursive {
+        return move_directory(args, context, source);
+    }
     let target = target(source, keys::key(&args.target)?);
     keys::check(&target)?;
     let db = context.change(&args.db)?;
@@ -41,6 +47,44 @@ pub(crate) fn run(args: &MvArgs, context: &Context) -> Result<ExitCode> {
         }
         outcome => outcome?,
     };
+    db.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Moves what is below a key, and the record that it has itself, if there is one.
+fn move_directory(args: &MvArgs, context: &Context, source: &[u8]) -> Result<ExitCode> {
+    let source = source.strip_suffix(b"/").unwrap_or(source);
+    let target = target(source, keys::key(&args.target)?);
+    let [from, to] = [source, &target].map(|key| keys::below(key, b'/'));
+    keys::check(&to)?;
+    let db = context.change(&args.db)?;
+    let tree = context.tree(&db)?;
+    if from == to {
+        bail!("{} is where it is to be moved to", escape(source));
+    }
+    if from.starts_with(&to) || to.starts_with(&from) {
+        bail!("{} and {} lie inside each other", escape(source), escape(&target));
+    }
+    let (has_record, is_directory) = (tree.contains(source)?, keys::is_directory(&tree, source)?);
+    if !has_record && !is_directory {
+        bail!("there is no key {}", escape(source));
+    }
+    if !args.force && (tree.contains(&target)? || keys::any_below(&tree, &to)?) {
+        bail!("there is {} already; -f replaces it and all below it", escape(&target));
+    }
+    let if_exists = if args.force { IfExists::Replace } else { IfExists::Fail };
+    db.batch(|batch| {
+        if has_record {
+            batch.rename(&tree, source, &target, if_exists);
+        } else {
+            batch.delete(&tree, &target);
+        }
+        if is_directory {
+            batch.rename_prefix(&tree, &from, &to, if_exists);
+        } else {
+            batch.delete_prefix(&tree, &to);
+        }
+    })?;
     db.close()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -61,7 +105,7 @@ fn check(tree: &Tree, source: &[u8], target: &[u8]) -> Result<()> {
         Some(value) => StatValue::decode(value).is_some_and(|stat| stat.is_directory()),
     };
     if may_be_directory && keys::is_directory(tree, source)? {
-        bail!("{} is a directory: only single keys can be moved", escape(source));
+        bail!("{} is a directory: -r moves it with all keys below it", escape(source));
     }
     if there.is_none() {
         bail!("there is no key {}", escape(source));

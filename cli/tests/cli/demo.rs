@@ -12,6 +12,7 @@ fn the_demo_verifies_a_small_list_and_leaves_a_sound_database() {
     let table = place.ok(["demo", "list", "--dir", "db"]);
     assert!(table.contains("ok      every acknowledged write is there"), "{table}");
     assert!(!table.contains("FAILED"), "{table}");
+    assert!(table.contains("\nmove 2,500 keys "), "{table}");
     assert_eq!(place.ok(["ls", "-r", "db"]).lines().count(), different);
     assert!(place.ok(["check", "db"]).starts_with("sound"));
     place.fails(["demo", "list", "--dir", "db"], "not empty");

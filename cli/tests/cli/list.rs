@@ -53,7 +53,34 @@ fn an_imported_directory_is_one_line() {
     let long = place.ok(["ls", "-l", "db", "d"]);
     assert!(long.contains("  -rw") && long.contains("  4  ") && long.ends_with("  file\n"), "{long}");
     assert!(place.ok(["ls", "-l", "db"]).lines().all(|line| line.contains("rw")));
-    place.fails(["mv", "db", "d", "e"], "d is a directory: only single keys can be moved");
+    place.fails(["mv", "db", "d", "e"], "d is a directory: -r moves it");
+}
+
+#[test]
+fn du_counts_what_is_below_each_directory() {
+    let place = filled();
+    let numbers = |args: &[&str]| -> Vec<(String, u64, u64)> {
+        let lines = place.ok(args);
+        let line = |line: &str| {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            let number = |name: &str| json[name].as_u64().unwrap();
+            (json["prefix"].as_str().unwrap().to_owned(), number("keys"), number("key_bytes"))
+        };
+        lines.lines().map(line).collect()
+    };
+    let wanted = |all: &[(&str, u64, u64)]| -> Vec<_> {
+        all.iter().map(|&(name, keys, bytes)| (name.to_owned(), keys, bytes)).collect()
+    };
+    assert_eq!(numbers(&["du", "--json", "db", "-d", "0"]), wanted(&[("", 7, 76)]));
+    assert_eq!(
+        numbers(&["du", "--json", "db"]),
+        wanted(&[("bin/", 1, 6), ("etc/", 1, 7), ("usr/", 5, 63), ("", 7, 76)])
+    );
+    let usr = wanted(&[("usr/share/doc/", 2, 30), ("usr/share/", 3, 43), ("usr/", 5, 63)]);
+    assert_eq!(numbers(&["du", "--json", "db", "usr", "--depth", "9"]), usr);
+    assert!(place.ok(["du", "db", "usr/share"]).lines().last().unwrap().ends_with("  usr/share/"));
+    assert!(place.ok(["du", "db"]).lines().last().unwrap().ends_with("  all"));
+    place.fails(["du", "db", "none"], "there is no key that starts with none");
 }
 
 #[test]

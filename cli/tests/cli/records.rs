@@ -61,13 +61,44 @@ fn mv_moves_one_key_and_replaces_only_if_told_to() {
     let place = Place::new();
     place.put(&["a", "b", "d/x"]);
     place.fails(["mv", "db", "a", "b"], "-f replaces it");
-    place.fails(["mv", "db", "d", "e"], "d is a directory: only single keys can be moved");
+    place.fails(["mv", "db", "d", "e"], "d is a directory: -r moves it");
     place.fails(["mv", "db", "nope", "e"], "there is no key nope");
     place.fails(["mv", "db", "a", "d"], "write d/ to move the record into it");
     place.ok(["mv", "-f", "db", "a", "b"]);
     assert_eq!(place.ok(["get", "db", "b"]), "a");
     place.ok(["mv", "db", "b", "d/"]);
     assert_eq!(place.ok(["ls", "-r", "db"]), "d/b\nd/x\n");
+}
+
+#[test]
+fn rm_deletes_directories_only_if_told_to() {
+    let place = Place::new();
+    place.put(&["a", "d", "d-x", "d/x", "d/y/z", "e/f"]);
+    place.fails(["rm", "db", "d/y"], "-r deletes all keys below it");
+    place.fails(["rm", "-r", "db", "none", "d"], "there is no key none");
+    assert_eq!(place.ok(["ls", "-r", "db"]), "a\nd-x\ne/f\n");
+    place.ok(["rm", "-r", "db", "e/", "a"]);
+    place.ok(["rm", "-rf", "db", "e"]);
+    assert_eq!(place.ok(["ls", "-r", "db"]), "d-x\n");
+}
+
+#[test]
+fn mv_moves_directories_only_if_told_to() {
+    let place = Place::new();
+    place.put(&["d", "d-x", "d/x", "d/y/z", "e/f"]);
+    place.fails(["mv", "db", "d/y", "k"], "-r moves it");
+    place.fails(["mv", "-r", "db", "none", "k"], "there is no key none");
+    place.fails(["mv", "-r", "db", "d", "d/y"], "lie inside each other");
+    place.fails(["mv", "-r", "db", "d", "d"], "is where it is");
+    place.fails(["mv", "-r", "db", "d", "e"], "there is e already; -f replaces it");
+    place.ok(["mv", "-r", "db", "d", "e/"]);
+    assert_eq!(place.ok(["ls", "-r", "db"]), "d-x\ne/d\ne/d/x\ne/d/y/z\ne/f\n");
+    assert_eq!(place.ok(["get", "db", "e/d/y/z"]), "d/y/z");
+    place.ok(["mv", "-rf", "db", "e/d/", "d-x"]);
+    assert_eq!(place.ok(["ls", "-r", "db"]), "d-x\nd-x/x\nd-x/y/z\ne/f\n");
+    place.ok(["mv", "-r", "db", "e", "g/h"]);
+    assert_eq!(place.ok(["ls", "-r", "db"]), "d-x\nd-x/x\nd-x/y/z\ng/h/f\n");
+    assert!(place.ok(["check", "db"]).starts_with("sound: "));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `ramus demo`: loads real paths, times what users do, is killed while it writes, and proves that nothing is lost.
 
 mod crash;
+mod directories;
 mod load;
 mod report;
 mod sample;

@@ -1,5 +1,6 @@
 //! What the demo prints: a table of times, sizes, and what was verified.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::units::{count, nanos, size};
 /// Collects the lines while the demo runs; `print` shows them.
 pub(super) struct Report<'a> {
     context: &'a Context,
-    rows: Vec<(&'static str, u64, Duration)>,
+    rows: Vec<(Cow<'static, str>, u64, Duration)>,
     verdicts: Vec<Verdict>,
     sizes: Option<Stats>,
     acknowledged: u64,
@@ -33,7 +34,8 @@ impl<'a> Report<'a> {
     }
 
     /// Adds a row: `ops` operations in a time.
-    pub(super) fn row(&mut self, what: &'static str, ops: u64, time: Duration) {
+    pub(super) fn row(&mut self, what: impl Into<Cow<'static, str>>, ops: u64, time: Duration) {
+        let what = what.into();
         self.context.note(|| format!("{what}: {} in {time:.3?}", count(ops)));
         self.rows.push((what, ops, time));
     }
@@ -82,7 +84,8 @@ impl<'a> Report<'a> {
 
     fn print_table(&self, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "{:<24} {:>12} {:>12} {:>14}", "what", "count", "time each", "a second")?;
-        for &(what, ops, time) in &self.rows {
+        for (what, ops, time) in &self.rows {
+            let (ops, time) = (*ops, *time);
             let each = nanos(time.as_nanos() as f64 / ops.max(1) as f64);
             let rate = match ops {
                 0 | 1 => String::new(),
@@ -133,7 +136,7 @@ impl<'a> Report<'a> {
         let steps: Vec<Value> = self
             .rows
             .iter()
-            .map(|&(what, ops, time)| json!({"what": what.trim(), "count": ops, "nanos": time.as_nanos() as u64}))
+            .map(|(what, ops, time)| json!({"what": what.trim(), "count": ops, "nanos": time.as_nanos() as u64}))
             .collect();
         let sizes: Map<String, Value> = self
             .size_rows()

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use ramus::limits::KEY_BYTES_MAX;
 use ramus::{Db, ErrorKind, IfExists, Tree};
 
+use super::directories;
 use super::load::Loaded;
 use super::report::Report;
 use crate::text::escape;
@@ -22,7 +23,8 @@ pub(super) fn run(db: &Db, loaded: &Loaded, report: &mut Report) -> Result<()> {
     let some = &loaded.sample[..loaded.sample.len().min(LISTINGS_MAX)];
     list_100(&tree, some, report)?;
     list_directories(&tree, some, report)?;
-    renames(&tree, &loaded.sample[..loaded.sample.len().min(RENAMES_MAX)], report)
+    renames(&tree, &loaded.sample[..loaded.sample.len().min(RENAMES_MAX)], report)?;
+    directories::run(&tree, &loaded.sample, report)
 }
 
 fn gets(tree: &Tree, sample: &[Vec<u8>], report: &mut Report) -> Result<()> {
