@@ -8,8 +8,9 @@ use crate::sync::Ordering;
 
 /// Most checkpoints that one operation has made.
 const TRIES_MAX: u32 = 4;
-/// A change that adds records has a checkpoint made only for so much space: else each of those that are refused would make one.
-const WORTH_UNITS: u64 = (1 << 20) / BLOCK_BYTES as u64;
+/// A change that adds records has a checkpoint made only for so much space, in bytes: else each one that is refused would
+/// make one.
+const WORTH_BYTES: u64 = 512 << 10;
 
 /// What an operation may still do about a full device.
 pub(super) struct Relief {
@@ -50,7 +51,9 @@ impl Engine {
     /// Makes a checkpoint where that gives space back; returns `full` where it does not.
     pub(super) fn relieve(&self, turn: &mut Turn, full: Error, frees: bool) -> Result<()> {
         self.check_open()?;
-        if !frees && self.store.stats().dead_units < WORTH_UNITS {
+        let dead = self.store.stats().dead_units * BLOCK_BYTES as u64;
+        // On a full device the next journal file is made of what is free in this one, and no longer.
+        if !frees && dead + self.journal()?.free_bytes() < WORTH_BYTES {
             return Err(full);
         }
         self.checkpoint_in_turn(turn, false).map_err(|error| match error.kind() {

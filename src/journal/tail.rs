@@ -125,6 +125,11 @@ impl Tail {
         self.group.bytes.capacity() + self.sealed.as_ref().map_or(0, |group| group.bytes.capacity())
     }
 
+    /// Space in the current file that nobody has reserved.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.available
+    }
+
     /// Bytes of records since the last switch.
     pub(super) fn record_bytes(&self) -> u64 {
         self.record_bytes

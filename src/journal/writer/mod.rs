@@ -251,6 +251,11 @@ impl Journal {
         self.record_bytes.load(Ordering::Relaxed)
     }
 
+    /// Space that is allocated ahead of use, in bytes.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.tail.lock().free_bytes()
+    }
+
     /// Memory that buffers take, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.tail.lock().memory_bytes()

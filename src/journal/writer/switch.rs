@@ -22,6 +22,7 @@ impl Journal {
             let second = match self.make_second(files.current.generation + 1, files.chunk) {
                 Err(error) if is_harmless(&error) => {
                     files.scarce = true;
+                    files.chunk = CHUNK_BYTES_MIN;
                     self.make_second_of_free_space(files)
                 }
                 outcome => {
