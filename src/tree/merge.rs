@@ -1,8 +1,8 @@
 //! Neighbours: evening out two leaf blobs, merging two blobs, taking a level off the root.
 
 use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Words, room_needed};
-use crate::buffer::{Buffer, Exclusive, Gate};
-use crate::error::Result;
+use crate::buffer::{Buffer, Claim, Exclusive, Gate};
+use crate::error::{ErrorKind, Result};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
@@ -16,6 +16,8 @@ const SIBLING_BELOW: usize = BLOB_BYTES * 60 / 100;
 /// Two neighbours merge when one is under the first and both together are under the second.
 const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
 const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
+/// Blobs that a merge changes, with the one that it frees.
+const MERGE_BLOBS: usize = 3;
 /// How often a merge is tried against other threads before it is left to a later delete.
 const MERGE_TRIES: u32 = 8;
 
@@ -194,6 +196,10 @@ impl<'a> Limb<'a> {
         let mut level = 0;
         let mut tries = super::Tries::default();
         loop {
+            // Keys grow when they come under a shorter base, so a merge is no way to free space: it waits until there is some.
+            if let Err(full) = self.buffer.claim(MERGE_BLOBS, Claim::Adds) {
+                return if full.kind() == ErrorKind::NoSpace { Ok(()) } else { Err(full) };
+            }
             self.buffer.reserve(0)?;
             let outcome = {
                 let _entry = gate.enter();
