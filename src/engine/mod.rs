@@ -21,6 +21,7 @@ mod compact;
 mod latched;
 mod plan;
 mod recovery;
+mod space;
 mod trees;
 
 pub(crate) use catalog::TreeState;

@@ -1,6 +1,6 @@
 //! Compaction of a whole limb: garbage out of every leaf blob, sparse neighbours merged.
 
-use crate::buffer::Gate;
+use crate::buffer::{Claim, Gate};
 use crate::error::Result;
 use crate::limits::BLOB_BYTES;
 
@@ -14,26 +14,22 @@ use super::{Limb, Stop};
 const SPARSE_BELOW: usize = BLOB_BYTES * 80 / 100;
 
 impl<'a> Limb<'a> {
-    /// Packs every leaf blob that holds garbage and merges the sparse ones, one blob at a time beside other work. Does I/O.
-    pub(crate) fn compact(&self, gate: &Gate) -> Result<()> {
-        let mut low = Vec::new();
-        loop {
-            self.buffer.reserve(0)?;
-            let (live_bytes, high) = self.retry(|_| {
-                let _entry = gate.enter();
-                match self.check_alive() {
-                    Ok(()) => self.compact_leaf(&low).map(Ok),
-                    Err(ended) => Ok(Err(ended)),
-                }
-            })??;
-            if live_bytes < SPARSE_BELOW {
-                self.shrink_from(gate, &low, 0, Merge::Any)?;
+    /// Packs the leaf blob of `low` if it holds garbage and merges it if it is sparse, beside other work. Returns where the
+    /// next leaf blob begins. Does I/O.
+    pub(crate) fn compact_from(&self, gate: &Gate, low: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.buffer.claim(1, Claim::Frees)?;
+        self.buffer.reserve(0)?;
+        let (live_bytes, high) = self.retry(|_| {
+            let _entry = gate.enter();
+            match self.check_alive() {
+                Ok(()) => self.compact_leaf(low).map(Ok),
+                Err(ended) => Ok(Err(ended)),
             }
-            match high {
-                Some(high) => low = high,
-                None => return Ok(()),
-            }
+        })??;
+        if live_bytes < SPARSE_BELOW {
+            self.shrink_from(gate, low, 0, Merge::Any)?;
         }
+        Ok(high)
     }
 
     /// Packs the leaf blob of `key`; returns its size and its upper fence.

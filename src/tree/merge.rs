@@ -1,8 +1,8 @@
 //! Neighbours: evening out two leaf blobs, merging two blobs, taking a level off the root.
 
 use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Words, room_needed};
-use crate::buffer::{Buffer, Exclusive, Gate};
-use crate::error::Result;
+use crate::buffer::{Buffer, Claim, Exclusive, Gate};
+use crate::error::{ErrorKind, Result};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
@@ -18,6 +18,8 @@ const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
 const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
 /// After a cut, or in a compaction, any two do that fit together: nothing will cut them again soon.
 const TIDY_SUM_BELOW: usize = BLOB_BYTES * 95 / 100;
+/// Blobs that a merge changes, with the one that it frees.
+const MERGE_BLOBS: usize = 3;
 /// How often a merge is tried against other threads before it is left to a later delete.
 const MERGE_TRIES: u32 = 8;
 
@@ -256,6 +258,10 @@ impl<'a> Limb<'a> {
     pub(super) fn shrink_from(&self, gate: &Gate, key: &[u8], mut level: u8, merge: Merge) -> Result<()> {
         let mut tries = super::Tries::default();
         loop {
+            // Keys grow when they come under a shorter base, so a merge is no way to free space: it waits until there is some.
+            if let Err(full) = self.buffer.claim(MERGE_BLOBS, Claim::Adds) {
+                return if full.kind() == ErrorKind::NoSpace { Ok(()) } else { Err(full) };
+            }
             self.buffer.reserve(0)?;
             let outcome = {
                 let _entry = gate.enter();
