@@ -86,7 +86,8 @@ fn by_size(all: &[Directory]) -> Vec<(usize, Vec<Directory>)> {
 
 fn rig() -> Rig {
     let count = std::env::var("RAMUS_BENCH_KEYS").ok().and_then(|text| text.parse().ok());
-    let mut keys = listed_paths(count.unwrap_or(usize::MAX / 2)).unwrap_or_else(|| made_up(count.unwrap_or(300_000)));
+    let mut keys =
+        listed_paths(count.unwrap_or(usize::MAX / 2)).unwrap_or_else(|| made_up(count.unwrap_or(300_000)));
     keys.sort();
     keys.dedup();
     let sizes = by_size(&directories(&keys));
@@ -120,14 +121,25 @@ fn first_moves(rig: &Rig) {
         let (mut there, mut back) = (Vec::new(), Vec::new());
         for directory in picked {
             there.push(timed(|| {
-                rig.tree.rename_prefix(&directory.path, "moved/away/", IfExists::Fail).map(drop).expect("moved");
+                rig.tree
+                    .rename_prefix(&directory.path, "moved/away/", IfExists::Fail)
+                    .map(drop)
+                    .expect("moved");
             }));
             back.push(timed(|| {
-                rig.tree.rename_prefix("moved/away/", &directory.path, IfExists::Fail).map(drop).expect("moved");
+                rig.tree
+                    .rename_prefix("moved/away/", &directory.path, IfExists::Fail)
+                    .map(drop)
+                    .expect("moved");
             }));
         }
         let entries = picked.iter().map(|directory| directory.entries).sum::<usize>() / picked.len();
-        println!("{entries:>9} {size:>9} {:>9} {:>12.1?} {:>12.1?}", picked.len(), median(there), median(back));
+        println!(
+            "{entries:>9} {size:>9} {:>9} {:>12.1?} {:>12.1?}",
+            picked.len(),
+            median(there),
+            median(back)
+        );
         rig.db.compact().expect("compact");
     }
 }

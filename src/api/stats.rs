@@ -33,6 +33,8 @@ pub struct Stats {
     pub journal_bytes: u64,
     /// Checkpoints since open.
     pub checkpoints: u64,
+    /// Blobs of dropped trees and directories freed since open.
+    pub reclaimed_blobs: u64,
     /// Journal records that the open replayed.
     pub recovered_records: u64,
     /// Journal bytes that the open passed over: a torn tail, or damage that the recovery policy allowed.
@@ -55,7 +57,7 @@ pub struct Survey {
     pub leaf_blobs: u64,
     /// Blobs above them.
     pub inner_blobs: u64,
-    /// Levels of the highest tree.
+    /// Levels of the highest tree, or of the highest directory that moved.
     pub height: u64,
     /// Bytes in use in all blobs.
     pub live_bytes: u64,
@@ -63,6 +65,10 @@ pub struct Survey {
     pub garbage_bytes: u64,
     /// Leaf blobs less than 35 % full, roots not counted.
     pub sparse_leaf_blobs: u64,
+    /// Directories that hang where a move put them, with blobs of their own.
+    pub mounts: u64,
+    /// The longest chain of such directories inside each other, the tree itself included.
+    pub limb_depth: u64,
 }
 
 impl Stats {
@@ -72,6 +78,7 @@ impl Stats {
             store,
             journal_bytes,
             checkpoints,
+            reclaimed,
             recovered,
             last_version,
             cache_bytes,
@@ -92,6 +99,7 @@ impl Stats {
             free_bytes: store.free_units * unit,
             journal_bytes,
             checkpoints,
+            reclaimed_blobs: reclaimed,
             recovered_records: recovered.records,
             recovered_discarded_bytes: recovered.discarded_bytes,
             survey: None,
@@ -109,6 +117,8 @@ impl Stats {
             live_bytes: sums.live_bytes,
             garbage_bytes: sums.garbage_bytes,
             sparse_leaf_blobs: sums.sparse_leaf_blobs,
+            mounts: sums.mounts,
+            limb_depth: sums.limb_depth,
         });
     }
 }

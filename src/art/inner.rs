@@ -9,7 +9,7 @@
 use super::cursor::Cursor;
 use super::header::Blob;
 use super::leaf::Leaf;
-use super::ptr;
+use super::search::LookUp;
 use crate::limits::KEY_BYTES_MAX;
 
 /// Length of an inner entry's value.
@@ -186,8 +186,10 @@ impl Blob<'_> {
 
     /// Writes the limb of the mount with exactly this path anew. False: there is no such mount.
     pub(crate) fn set_mount(self, path: &[u8], limb: Child) -> bool {
-        match self.floor(path) {
-            Some((ptr, leaf)) if ptr::is_mount(ptr) => self.w.write(leaf.value_at(), &limb.encode()),
+        match (self.look_up(path), self.floor(path)) {
+            (LookUp::Mount { path: to, .. }, Some((_, leaf))) if to == path.len() => {
+                self.w.write(leaf.value_at(), &limb.encode())
+            }
             _ => return false,
         }
         true

@@ -279,3 +279,134 @@ fn an_inner_blob_whose_bases_do_not_start_its_separators_is_refused() {
     assert!(!sound([0, 5, 0]), "not the start of the next separator");
     assert!(!sound([0, 4, 6]), "longer than its separator");
 }
+
+/// What a blob with mounts holds: records by version and value, mounts by the limb's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    Record(u64, Vec<u8>),
+    Mount(u32),
+}
+
+type MountModel = BTreeMap<Vec<u8>, Held>;
+
+fn held(blob: Blob<'_>, cursor: &Cursor<'_>) -> Option<(Vec<u8>, Held)> {
+    let leaf = cursor.leaf()?;
+    let held = match cursor.mount() {
+        Some(limb) => Held::Mount(limb.id),
+        None => {
+            let (version, bytes) = value(blob, leaf);
+            Held::Record(version, bytes)
+        }
+    };
+    Some((cursor.key().to_vec(), held))
+}
+
+fn check_mounts(blob: Blob<'_>, model: &MountModel) {
+    blob.verify(blob.heap_end() as usize, Some((7, 99))).unwrap();
+    let mut cursor = Cursor::new(blob);
+    cursor.first();
+    let mut found = Vec::new();
+    while let Some(entry) = held(blob, &cursor) {
+        found.push(entry);
+        cursor.advance();
+    }
+    assert_eq!(found, model.clone().into_iter().collect::<Vec<_>>());
+}
+
+/// The mount of the model whose path `key` starts with.
+fn mount_of<'m>(model: &'m MountModel, key: &[u8]) -> Option<(&'m Vec<u8>, u32)> {
+    model.iter().find_map(|(path, held)| match held {
+        Held::Mount(id) if key.starts_with(path) => Some((path, *id)),
+        _ => None,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn a_blob_with_mounts_behaves_as_a_sorted_map(steps in prop::collection::vec((key(), 0u8..12, 1u64..200), 1..160)) {
+        let mut scratch = Scratch::new();
+        empty(&scratch);
+        let mut model = MountModel::new();
+        for (key, what, number) in steps {
+            let blob = Blob::new(scratch.words());
+            match what {
+                0..=3 if mount_of(&model, &key).is_none() => {
+                    let bytes = vec![number as u8; number as usize % 20];
+                    // Packing made the bounds as small as they can be.
+                    blob.set_below(blob.below().raised(Below::new(key.len(), false)));
+                    blob.insert(&key, Some(number), &bytes).unwrap();
+                    model.insert(key, Held::Record(number, bytes));
+                }
+                4 | 5 if !key.is_empty() && mount_of(&model, &key).is_none() => {
+                    // What is there makes way, as in a move.
+                    let below: Vec<_> = model.range(key.clone()..).map(|(k, _)| k.clone()).take_while(|k| k.starts_with(&key)).collect();
+                    for key in below {
+                        prop_assert!(blob.remove(&key));
+                        model.remove(&key);
+                    }
+                    let limb = Child { id: number as u32, delta: 0, below: Below::new(number as usize, false) };
+                    blob.set_below(blob.below().raised(Below::new(key.len() + number as usize, true)));
+                    prop_assert_eq!(blob.insert_mount(&key, limb).unwrap(), Inserted::New);
+                    model.insert(key, Held::Mount(number as u32));
+                }
+                4..=6 => {
+                    let there = matches!(model.get(&key), Some(Held::Mount(_)));
+                    let limb = Child { id: 1000, delta: 0, below: Below::new(0, true) };
+                    prop_assert_eq!(blob.set_mount(&key, limb), there);
+                    if there {
+                        model.insert(key, Held::Mount(1000));
+                    }
+                }
+                0..=3 => prop_assert!(blob.insert(&key, Some(number), b"").is_err()),
+                7 => prop_assert_eq!(blob.remove(&key), model.remove(&key).is_some()),
+                8 => {
+                    let target = Scratch::new();
+                    blob.pack(target.words(), Rebase::default()).unwrap();
+                    prop_assert!(Blob::new(target.words()).below().longest() <= crate::limits::KEY_BYTES_MAX);
+                    scratch = target;
+                }
+                9 if mount_of(&model, &key).is_none_or(|(path, _)| *path == key) => {
+                    let halves = [Keep::From, Keep::Below].map(|keep| {
+                        let (copy, half) = (Scratch::new(), Scratch::new());
+                        copy.words().copy_whole(blob.w, 65_536);
+                        Blob::new(copy.words()).prune(&key, keep);
+                        Blob::new(copy.words()).pack(half.words(), Rebase::default()).unwrap();
+                        half
+                    });
+                    let above = model.split_off(&key);
+                    let [right, left] = halves;
+                    check_mounts(Blob::new(right.words()), &above);
+                    scratch = left;
+                }
+                _ => {
+                    let mount = mount_of(&model, &key);
+                    let record = model.get(&key).filter(|held| matches!(held, Held::Record(..)));
+                    match blob.look_up(&key) {
+                        LookUp::Nothing => prop_assert!(mount.is_none() && record.is_none()),
+                        LookUp::Record(leaf) => {
+                            let (version, bytes) = value(blob, leaf);
+                            prop_assert_eq!(record, Some(&Held::Record(version, bytes)));
+                        }
+                        LookUp::Mount { path, limb } => prop_assert_eq!(mount, Some((&key[..path].to_vec(), limb.id))),
+                    }
+                    prop_assert_eq!(blob.mount_on(&key).map(|(path, limb)| (path, limb.id)), mount.map(|(path, id)| (path.len(), id)));
+                    let mut cursor = Cursor::new(blob);
+                    cursor.seek(&key);
+                    prop_assert_eq!(held(blob, &cursor), model.range(key.clone()..).next().map(|(k, h)| (k.clone(), h.clone())));
+                    cursor.seek_below(&key);
+                    prop_assert_eq!(held(blob, &cursor), model.range(..key.clone()).next_back().map(|(k, h)| (k.clone(), h.clone())));
+                    let mut prefixes = Vec::new();
+                    blob.prefixes_of(&key, |len, _| prefixes.push(key[..len].to_vec()));
+                    let expected: Vec<_> = model
+                        .iter()
+                        .filter(|(k, held)| key.starts_with(k) && matches!(held, Held::Record(..)))
+                        .map(|(k, _)| k.clone())
+                        .collect();
+                    prop_assert_eq!(prefixes, expected);
+                }
+            }
+            check_mounts(Blob::new(scratch.words()), &model);
+        }
+    }
+}

@@ -141,7 +141,7 @@ impl Walk<'_> {
                 let mut below = Below::new(key, false);
                 if is_mount {
                     let limb = self.blob.child_of(leaf);
-                    if limb.id == 0 || limb.delta != 0 {
+                    if limb.id == 0 || limb.delta != 0 || key == 0 {
                         return Err(format!("mount at {offset} leads nowhere"));
                     }
                     below = Below::new(key + limb.below.longest(), true);

@@ -5,6 +5,7 @@ use super::{Engine, TreeState};
 use crate::buffer::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::BlobId;
+use crate::tree::CompactPlace;
 
 /// Most rounds of moving; each needs a checkpoint to free what it moved away from.
 const ROUNDS_MAX: usize = 6;
@@ -32,11 +33,12 @@ impl Engine {
     }
 
     fn compact_tree(&self, tree: &TreeState) -> Result<()> {
-        let mut low = Some(Vec::new());
-        while let Some(from) = low {
+        let mut places = vec![CompactPlace::default()];
+        while let Some(place) = places.pop() {
             // Each leaf blob has its own tries: it gets on.
-            low =
-                self.relieved(&mut Relief::new(true), || self.limb(tree).compact_from(&self.gate, &from))?;
+            self.relieved(&mut Relief::new(true), || {
+                self.limb(tree).compact_at(&self.gate, &place, &mut places)
+            })?;
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ mod checkpoint;
 mod commit;
 mod compact;
 mod latched;
+#[cfg(test)]
+mod mount_tests;
 mod plan;
 mod recovery;
 mod space;
@@ -72,6 +74,8 @@ pub(crate) struct Engine {
     wake: Mutex<Wake>,
     woken: Condvar,
     checkpoints: AtomicU64,
+    /// Blobs freed from the reclaim list.
+    reclaimed: AtomicU64,
     /// Journal memory that the buffer's budget was charged with.
     charged: AtomicU64,
     pub(crate) recovered: Recovered,
@@ -153,6 +157,7 @@ impl Engine {
             store: self.store.stats(),
             journal_bytes: self.journal.as_ref().map_or(0, Journal::file_bytes),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
+            reclaimed: self.reclaimed.load(Ordering::Relaxed),
             recovered: self.recovered,
             last_version: self.last_sequence(),
             cache_bytes: self.settings.cache_bytes,
@@ -167,6 +172,7 @@ pub(crate) struct EngineStats {
     pub(crate) store: StoreStats,
     pub(crate) journal_bytes: u64,
     pub(crate) checkpoints: u64,
+    pub(crate) reclaimed: u64,
     pub(crate) recovered: Recovered,
     pub(crate) last_version: u64,
     pub(crate) cache_bytes: u64,

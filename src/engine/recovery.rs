@@ -64,6 +64,7 @@ impl Engine {
             wake: Mutex::new(Wake::default()),
             woken: Condvar::new(),
             checkpoints: AtomicU64::new(0),
+            reclaimed: AtomicU64::new(0),
             charged: AtomicU64::new(0),
             recovered: Recovered::default(),
         };

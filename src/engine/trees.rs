@@ -1,5 +1,6 @@
 //! Making, finding and dropping named trees.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
@@ -10,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Record;
 use crate::limits::{TREE_NAME_BYTES_MAX, TREES_MAX};
 use crate::store::BlobId;
-use crate::tree::Limb;
+use crate::sync::Ordering;
+use crate::tree::{Limb, Reclaimed};
 
 /// Blobs that one step of reclaiming changes and does not free: those above the ones that it frees.
 const RECLAIM_BLOBS: usize = 6;
@@ -145,38 +147,57 @@ impl Engine {
     /// Frees what is on the reclaim list, in steps beside other work. What cannot be freed stays on the list; the error says
     /// why.
     pub(super) fn reclaim(&self) -> Result<()> {
-        let listed = self.catalog.lock().reclaim.clone();
         let mut outcome = Ok(());
-        for root in listed {
-            outcome = outcome.and(self.reclaim_limb(root));
+        let mut stuck = HashSet::new();
+        loop {
+            // Limbs mounted in those that were freed come behind them: the next round finds them.
+            let mut listed = self.catalog.lock().reclaim.clone();
+            listed.retain(|root| !stuck.contains(root));
+            if listed.is_empty() {
+                return outcome;
+            }
+            for root in listed.into_iter().rev() {
+                if let Err(error) = self.reclaim_limb(root) {
+                    stuck.insert(root);
+                    outcome = outcome.and(Err(error));
+                }
+            }
         }
-        outcome
     }
 
     fn reclaim_limb(&self, root: BlobId) -> Result<()> {
+        while !self.reclaim_step(root)? {}
+        Ok(())
+    }
+
+    /// One passage. True: the limb is gone.
+    pub(super) fn reclaim_step(&self, root: BlobId) -> Result<bool> {
         let limb = Limb::new(&self.buffer, root);
-        loop {
-            // Each step has its own tries: it gets on.
-            self.relieved(&mut Relief::new(true), || {
-                self.buffer.claim(RECLAIM_BLOBS, Claim::Frees)?;
-                self.buffer.reserve(0)
-            })?;
-            let is_gone = limb.retry(|_| {
-                let _entry = self.gate.enter();
-                let mut catalog = self.catalog.lock();
-                // Another thread may have ended it.
-                if !catalog.reclaim.contains(&root) {
-                    return Ok(true);
-                }
-                let is_gone = limb.reclaim_once()?;
+        // Each step has its own tries: it gets on.
+        self.relieved(&mut Relief::new(true), || {
+            self.buffer.claim(RECLAIM_BLOBS, Claim::Frees)?;
+            self.buffer.reserve(0).map(drop)
+        })?;
+        limb.retry(|_| {
+            let _entry = self.gate.enter();
+            let mut catalog = self.catalog.lock();
+            // Another thread may have ended it.
+            let Some(at) = catalog.reclaim.iter().rposition(|listed| *listed == root) else {
+                return Ok(true);
+            };
+            let mut reclaimed = Reclaimed::default();
+            let outcome = limb.reclaim_once(&mut reclaimed);
+            self.reclaimed.fetch_add(reclaimed.blobs, Ordering::Relaxed);
+            // Also where the passage was stopped: a cut must find on the list what nothing leads to any more.
+            let is_gone = outcome == Ok(true);
+            if is_gone || !reclaimed.limbs.is_empty() {
+                let list = &mut Arc::make_mut(&mut catalog).reclaim;
                 if is_gone {
-                    Arc::make_mut(&mut catalog).reclaim.retain(|listed| *listed != root);
+                    list.remove(at);
                 }
-                Ok(is_gone)
-            })?;
-            if is_gone {
-                return Ok(());
+                list.append(&mut reclaimed.limbs);
             }
-        }
+            outcome
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! The way down: optimistic, shared, and to a level for structure changes.
 
-use crate::art::{Blob, Child, Cursor, LookUp, Words};
+use crate::art::{Below, Blob, Child, Cursor, LookUp, Words};
 use crate::buffer::{Optimistic, Shared};
 use crate::store::BlobId;
 
@@ -30,6 +30,8 @@ pub(crate) struct Fenced<'a> {
     pub(super) leaf: Step<'a>,
     pub(super) low: Option<Vec<u8>>,
     pub(super) high: Option<Vec<u8>>,
+    /// What the blob above says that it holds; None: it is a root.
+    pub(super) bound: Option<Below>,
 }
 
 /// A leaf blob, the limb that it is in, and how many bytes of the key lead to that.
@@ -44,8 +46,19 @@ pub(super) struct Deep<'a> {
 pub(super) enum Aim<'k> {
     /// The one whose range holds the key.
     At(&'k [u8]),
-    /// The one that holds the greatest keys below the bound; None: the last.
-    Below(Option<&'k [u8]>),
+    /// The one that holds the greatest keys below the bound.
+    Below(&'k [u8]),
+    /// The last of the limb that this path leads to.
+    End(&'k [u8]),
+}
+
+impl<'k> Aim<'k> {
+    /// What the base of every blob on the way is the start of.
+    pub(super) fn key(self) -> &'k [u8] {
+        match self {
+            Self::At(key) | Self::Below(key) | Self::End(key) => key,
+        }
+    }
 }
 
 impl<'a> Limb<'a> {
@@ -166,12 +179,18 @@ impl<'a> Limb<'a> {
 
     /// A blob of `level` with its fences; the root where it is not above that level.
     pub(super) fn descend_fenced(&self, aim: Aim<'_>, level: u8) -> Result<Fenced<'a>, Stop> {
-        let mut step = self.root_step()?;
-        let (mut low, mut high) = (None, None);
-        let key = match aim {
-            Aim::At(key) | Aim::Below(Some(key)) => key,
-            Aim::Below(None) => &[],
-        };
+        self.fenced_from(self.root_step()?, aim, level)
+    }
+
+    /// The same from a root that mounts led to: aim and fences are then those of the outermost limb.
+    pub(super) fn fenced_from(
+        &self,
+        mut step: Step<'a>,
+        aim: Aim<'_>,
+        level: u8,
+    ) -> Result<Fenced<'a>, Stop> {
+        let (mut low, mut high, mut bound) = (None, None, None);
+        let key = aim.key();
         while step.blob().level() > level {
             let blob = step.blob();
             let rest = key.get(step.base..).unwrap_or(&[]);
@@ -179,8 +198,8 @@ impl<'a> Limb<'a> {
             match aim {
                 // The separator just above `rest`, then back to the one at most `rest`.
                 Aim::At(_) => cursor.seek(&[rest, &[0]].concat()),
-                Aim::Below(Some(_)) => cursor.seek(rest),
-                Aim::Below(None) => {}
+                Aim::Below(_) => cursor.seek(rest),
+                Aim::End(_) => {}
             }
             let spell = |cursor: &Cursor<'_>| [&key[..step.base.min(key.len())], cursor.key()].concat();
             if cursor.leaf().is_some() {
@@ -198,9 +217,26 @@ impl<'a> Limb<'a> {
                 }
                 None => blob.leftmost_child(),
             };
+            bound = Some(child.below);
             step = self.child_step(&step, child, key.len())?;
         }
-        Ok(Fenced { leaf: step, low, high })
+        Ok(Fenced { leaf: step, low, high, bound })
+    }
+
+    /// The root of the limb that is mounted at this path, and what its mount says that it holds. None: there is none. An empty
+    /// path is that of this limb itself.
+    pub(super) fn mounted_at(&self, path: &[u8]) -> Result<Option<(Step<'a>, Option<Below>)>, Stop> {
+        let (mut root, mut bound) = (self.root_step()?, None);
+        while root.base < path.len() {
+            let leaf = self.descend_from(root, path)?;
+            let Some((to, limb)) = leaf.blob().mount_on(&path[leaf.base..]) else {
+                leaf.validate()?;
+                return Ok(None);
+            };
+            root = self.enter(&leaf, limb, leaf.base + to)?;
+            bound = Some(limb.below);
+        }
+        Ok(Some((root, bound)))
     }
 
     /// As [`descend`](Self::descend), under shared latches: for a reader that lost too many races.

@@ -42,6 +42,9 @@ impl Merge {
     }
 }
 
+/// Finds the limb to merge in, and how many bytes of the key lead to it.
+type Find<'f, 'a> = dyn Fn() -> Result<Option<(Limb<'a>, usize)>, Stop> + 'f;
+
 /// The neighbour of a child: its separator to the child, its own further separator, and itself.
 struct Neighbour {
     between: Vec<u8>,
@@ -224,7 +227,7 @@ fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
 impl<'a> Limb<'a> {
     /// Merges the leaf blob of `key` with a neighbour if both are empty enough, and what that leaves above. Best effort.
     pub(crate) fn shrink(&self, gate: &Gate, key: &[u8]) -> Result<()> {
-        self.shrink_from(gate, key, 0, Merge::Sparse)
+        self.shrink_found(gate, key, 0, Merge::Sparse, &|| self.innermost(key).map(Some))
     }
 
     /// Merges what a move has left sparse around both ends of a prefix's range, at every level. Best effort.
@@ -248,14 +251,28 @@ impl<'a> Limb<'a> {
                 Ok(level)
             })?;
             for level in 0..=top {
-                self.shrink_from(gate, key, level, Merge::Any)?;
+                self.shrink_found(gate, key, level, Merge::Any, &|| self.innermost(key).map(Some))?;
             }
         }
         Ok(())
     }
 
-    /// As [`shrink`](Self::shrink), from a level upwards.
-    pub(super) fn shrink_from(&self, gate: &Gate, key: &[u8], mut level: u8, merge: Merge) -> Result<()> {
+    /// Merges the leaf blob of `key` in the limb that is mounted at `path`, if one is, with whatever fits: the key may lead further.
+    pub(super) fn shrink_at(&self, gate: &Gate, path: &[u8], key: &[u8]) -> Result<()> {
+        self.shrink_found(gate, key, 0, Merge::Any, &|| {
+            let root = self.mounted_at(path)?;
+            Ok(root.map(|(root, _)| (Self { root: root.guard.id(), ..*self }, path.len())))
+        })
+    }
+
+    fn shrink_found(
+        &self,
+        gate: &Gate,
+        key: &[u8],
+        mut level: u8,
+        merge: Merge,
+        find: &Find<'_, 'a>,
+    ) -> Result<()> {
         let mut tries = super::Tries::default();
         loop {
             // Keys grow when they come under a shorter base, so a merge is no way to free space: it waits until there is some.
@@ -268,7 +285,10 @@ impl<'a> Limb<'a> {
                 if self.check_alive().is_err() {
                     return Ok(());
                 }
-                self.innermost(key).and_then(|(limb, offset)| limb.merge_once(&key[offset..], level, merge))
+                find().and_then(|found| match found {
+                    Some((limb, offset)) => limb.merge_once(&key[offset..], level, merge),
+                    None => Ok(false),
+                })
             };
             match outcome {
                 Ok(true) => level += 1,

@@ -15,6 +15,7 @@
 mod admit;
 mod bounds;
 mod compact;
+mod count;
 mod descend;
 mod grow;
 mod image;
@@ -25,14 +26,16 @@ mod reclaim;
 mod scan;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod walk;
 mod workspace;
 mod write;
 
 pub(crate) use bounds::successor;
+pub(crate) use compact::Place as CompactPlace;
 pub(crate) use image::Format;
 pub(crate) use mounts::Mount;
+pub(crate) use reclaim::Reclaimed;
 pub(crate) use scan::{Page, PageRequest};
 pub(crate) use walk::LimbStats;
 pub(crate) use workspace::{Taken, Workspace};

@@ -59,26 +59,61 @@ impl<'a> Limb<'a> {
         self.read(|_| self.longest_prefix_once(key, value))
     }
 
-    /// One try. Any stored prefix of the key is also a prefix of what the key shares with the greatest stored key that
-    /// is at most it, so the candidate gets shorter with every leaf blob visited. All visited are validated at the end:
-    /// the answer is one that held at one moment.
+    /// One try. All visited leaf blobs are validated at the end: the answer is one that held at one moment.
     fn longest_prefix_once(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<(usize, Found)>, Stop> {
         let mut visited: SmallVec<[Step<'a>; 4]> = SmallVec::new();
-        let mut candidate = key;
-        let mut answer = None;
+        // The roots of the limbs that the key leads through: what the inner ones hold is longer.
+        let mut roots: SmallVec<[Step<'a>; 2]> = SmallVec::new();
+        let mut root = self.root_step()?;
+        let mut leaf = self.descend_from(root, key)?;
+        while let Some((path, limb)) = leaf.blob().mount_on(key.get(leaf.base..).unwrap_or(&[])) {
+            visited.push(leaf);
+            roots.push(root);
+            root = self.enter(&leaf, limb, leaf.base + path)?;
+            leaf = self.descend_from(root, key)?;
+        }
+        let mut answer = self.longest_in(root, leaf, key, &mut visited, value)?;
+        while answer.is_none()
+            && let Some(host) = roots.pop()
+        {
+            // The path itself is the empty key of the mounted limb.
+            let candidate = &key[..root.base - 1];
+            root = host;
+            if candidate.len() < root.base || candidate.is_empty() {
+                continue;
+            }
+            let leaf = self.descend_from(root, candidate)?;
+            answer = self.longest_in(root, leaf, candidate, &mut visited, value)?;
+        }
+        for step in &visited {
+            step.validate()?;
+        }
+        Ok(answer)
+    }
+
+    /// The same in one limb; `leaf` is where the candidate would be. Any stored prefix of the candidate is also a prefix of
+    /// what it shares with the greatest stored key that is at most it, so it gets shorter with every leaf blob visited.
+    fn longest_in(
+        &self,
+        root: Step<'a>,
+        mut leaf: Step<'a>,
+        mut candidate: &[u8],
+        visited: &mut SmallVec<[Step<'a>; 4]>,
+        value: &mut Vec<u8>,
+    ) -> Result<Option<(usize, Found)>, Stop> {
         loop {
-            let leaf = self.descend_from(self.root_step()?, candidate)?;
             let blob = leaf.blob();
             let (base, rest) = (leaf.base, candidate.get(leaf.base..).unwrap_or(&[]));
+            visited.push(leaf);
             let mut longest = None;
             blob.prefixes_of(rest, |len, leaf| longest = Some((len, leaf)));
             if let Some((len, found)) = longest {
-                answer = Some((base + len, copy_out(blob, found, value)));
-                visited.push(leaf);
-                break;
+                return Ok(Some((base + len, copy_out(blob, found, value))));
             }
-            visited.push(leaf);
-            let fenced = self.descend_fenced(Aim::Below(Some(candidate)), 0)?;
+            if candidate.len() <= root.base {
+                return Ok(None);
+            }
+            let fenced = self.fenced_from(root, Aim::Below(candidate), 0)?;
             let mut cursor = Cursor::new(fenced.leaf.blob());
             let base = fenced.leaf.base;
             cursor.seek_below(candidate.get(base..).unwrap_or(&[]));
@@ -89,18 +124,13 @@ impl<'a> Limb<'a> {
                 (None, None) => 0,
             };
             visited.push(fenced.leaf);
-            if shared == 0 {
-                break;
-            }
             // A stored prefix as long as the candidate would have been found above.
-            candidate = &candidate[..shared.min(candidate.len() - 1)];
-            if candidate.is_empty() {
-                break;
+            let shared = shared.min(candidate.len() - 1);
+            if shared < root.base || shared == 0 {
+                return Ok(None);
             }
+            candidate = &candidate[..shared];
+            leaf = self.descend_from(root, candidate)?;
         }
-        for step in &visited {
-            step.validate()?;
-        }
-        Ok(answer)
     }
 }

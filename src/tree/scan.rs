@@ -2,12 +2,15 @@
 //!
 //! A page is exact for the moment at which its leaf blob was validated; the next page starts from where this one
 //! ended by key, so nothing needs to stay latched between two steps.
+//!
+//! A page that comes to a mount ends before it, and the next one begins in the mounted limb; one that comes to the end of a
+//! mounted limb ends there, and the next one begins beside the mount's range. Each such step moves the bound.
 
 use crate::art::{Blob, Cursor};
 use crate::error::Result;
 
 use super::bounds::successor;
-use super::descend::Aim;
+use super::descend::{Aim, Fenced};
 use super::{Limb, Stop};
 
 /// Where and how a page is filled.
@@ -96,8 +99,63 @@ impl<'a> Limb<'a> {
         })
     }
 
+    /// The leaf blob that holds `low` or would, in the innermost limb that `low` leads into, and how many bytes of it lead
+    /// there. The fences at the limb's own ends are those of its mount's range.
+    pub(super) fn land_at(&self, low: &[u8]) -> Result<(Fenced<'a>, usize), Stop> {
+        let mut fenced = self.descend_fenced(Aim::At(low), 0)?;
+        let mut offset = 0;
+        while let Some((path, limb)) = fenced.leaf.blob().mount_on(&low[fenced.leaf.base..]) {
+            offset = fenced.leaf.base + path;
+            let root = self.enter(&fenced.leaf, limb, offset)?;
+            fenced = self.fenced_from(root, Aim::At(low), 0)?;
+        }
+        if offset > 0 {
+            fenced.low = fenced.low.or_else(|| Some(low[..offset].to_vec()));
+            fenced.high = fenced.high.or_else(|| successor(&low[..offset]));
+        }
+        Ok((fenced, offset))
+    }
+
+    /// The leaf blob, in whatever limb, that holds the greatest keys below `high` (None: of all), and a cursor on the last of
+    /// them. `path` becomes that of the limb if all in it is below `high`.
+    fn land_below(
+        &self,
+        high: Option<&[u8]>,
+        path: &mut Option<Vec<u8>>,
+    ) -> Result<(Fenced<'a>, Cursor<'a>), Stop> {
+        let mut root = self.root_step()?;
+        let mut offset = 0;
+        loop {
+            let aim = match (path.as_deref(), high) {
+                (Some(path), _) => Aim::End(path),
+                (None, Some(high)) => Aim::Below(high),
+                (None, None) => Aim::End(&[]),
+            };
+            let mut fenced = self.fenced_from(root, aim, 0)?;
+            let (blob, base) = (fenced.leaf.blob(), fenced.leaf.base);
+            let mut cursor = Cursor::new(blob);
+            match aim {
+                Aim::Below(high) => cursor.seek_below(&high[base..]),
+                _ => cursor.last(),
+            }
+            let Some(limb) = cursor.mount() else {
+                if offset > 0 {
+                    fenced.low = fenced.low.or_else(|| Some(aim.key()[..offset].to_vec()));
+                }
+                return Ok((fenced, cursor));
+            };
+            let mount = [&aim.key()[..base], cursor.key()].concat();
+            offset = mount.len();
+            root = self.enter(&fenced.leaf, limb, offset)?;
+            // A bound inside the mount's range is one for the limb too; else all in it is below.
+            if !high.is_some_and(|high| high.starts_with(&mount)) {
+                *path = Some(mount);
+            }
+        }
+    }
+
     fn fill_forward(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
-        let fenced = self.descend_fenced(Aim::At(request.low), 0)?;
+        let fenced = self.land_at(request.low)?.0;
         let (blob, base) = (fenced.leaf.blob(), fenced.leaf.base);
         let absolute = &request.low[..base];
         let mut cursor = Cursor::new(blob);
@@ -109,7 +167,7 @@ impl<'a> Limb<'a> {
                 over = true;
                 break;
             }
-            if page.is_full(request) {
+            if page.is_full(request) || cursor.mount().is_some() {
                 resume = Some([absolute, cursor.key()].concat());
                 break;
             }
@@ -149,17 +207,18 @@ impl<'a> Limb<'a> {
     }
 
     fn fill_reverse(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
-        let fenced = self.descend_fenced(Aim::Below(request.high), 0)?;
+        let mut path = None;
+        let (fenced, mut cursor) = self.land_below(request.high, &mut path)?;
         let (blob, base) = (fenced.leaf.blob(), fenced.leaf.base);
-        let absolute = &request.high.unwrap_or(&[])[..base];
-        let mut cursor = Cursor::new(blob);
-        match request.high {
-            Some(high) => cursor.seek_below(&high[base..]),
-            None => cursor.last(),
-        }
+        let absolute = &path.as_deref().or(request.high).unwrap_or(&[])[..base];
         let mut over = false;
         let mut resume = None;
         while cursor.leaf().is_some() {
+            if cursor.mount().is_some() {
+                // Not the first of the page: that one was entered.
+                resume = page.last_key();
+                break;
+            }
             if is_below(absolute, cursor.key(), request.low) {
                 over = true;
                 break;
@@ -196,7 +255,7 @@ impl<'a> Limb<'a> {
 }
 
 /// Whether `base` and `rest` put together are below `bound`.
-fn is_below(base: &[u8], rest: &[u8], bound: &[u8]) -> bool {
+pub(super) fn is_below(base: &[u8], rest: &[u8], bound: &[u8]) -> bool {
     let shared = base.len().min(bound.len());
     match base[..shared].cmp(&bound[..shared]) {
         std::cmp::Ordering::Equal if base.len() <= bound.len() => rest < &bound[shared..],

@@ -5,6 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+mod mount_checks;
+mod mounts;
+
+pub(crate) use mounts::mount_by_hand;
+
 use super::*;
 use crate::buffer::Gate;
 use crate::io::{MemoryStorage, Storage};
@@ -19,6 +24,17 @@ struct Rig {
 }
 
 type Model = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
+
+impl Limb<'_> {
+    /// Compacts the limb and those mounted in it.
+    pub(in crate::tree) fn compact(&self, gate: &Gate) -> Result<()> {
+        let mut places = vec![CompactPlace::default()];
+        while let Some(place) = places.pop() {
+            self.compact_at(gate, &place, &mut places)?;
+        }
+        Ok(())
+    }
+}
 
 impl Rig {
     fn new(cache_bytes: u64) -> Self {
@@ -38,6 +54,11 @@ impl Rig {
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> u64 {
         self.sequence += 1;
+        self.put_as(key, self.sequence, value);
+        self.sequence
+    }
+
+    fn put_as(&self, key: &[u8], sequence: u64, value: &[u8]) {
         let mut first = true;
         loop {
             self.buffer.reserve(0).unwrap();
@@ -50,8 +71,8 @@ impl Rig {
             }
             let need = leaf.need(key, value.len());
             if leaf.fits(need) {
-                leaf.put(key, self.sequence, value).unwrap();
-                return self.sequence;
+                leaf.put(key, sequence, value).unwrap();
+                return;
             }
             drop(leaf);
             limb.make_room(&self.gate, key, need, first).unwrap();
@@ -59,7 +80,7 @@ impl Rig {
         }
     }
 
-    fn delete(&mut self, key: &[u8]) -> bool {
+    fn delete(&self, key: &[u8]) -> bool {
         let limb = self.limb();
         self.buffer.reserve(0).unwrap();
         let mut leaf = limb.retry(|_| limb.lock_leaf(key)).unwrap();
@@ -73,10 +94,7 @@ impl Rig {
     }
 
     fn compact(&self) {
-        let mut low = Some(Vec::new());
-        while let Some(from) = low {
-            low = self.limb().compact_from(&self.gate, &from).unwrap();
-        }
+        self.limb().compact(&self.gate).unwrap();
     }
 
     fn scan(&self, low: &[u8], high: Option<&[u8]>, reverse: bool, page_max: usize) -> Vec<(Vec<u8>, u64)> {
@@ -102,15 +120,26 @@ impl Rig {
         }
     }
 
-    fn check(&self, model: &Model) {
+    /// What a check finds wrong, and the sums.
+    fn walked(&self) -> (Vec<String>, LimbStats) {
         let mut problems = Vec::new();
         let mut stats = LimbStats::default();
+        let (mut reached, mut twice) = (std::collections::HashSet::new(), Vec::new());
         self.limb()
             .walk(&mut |visit| {
                 visit.check(self.database, &mut problems);
-                visit.count(self.root, &mut stats);
+                visit.count(&mut stats);
+                if !reached.insert(visit.id) {
+                    twice.push(format!("index blob {} is reached twice", visit.id.0));
+                }
             })
             .unwrap();
+        problems.append(&mut twice);
+        (problems, stats)
+    }
+
+    fn check(&self, model: &Model) {
+        let (problems, stats) = self.walked();
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(stats.entries as usize, model.len());
         assert_eq!(stats.key_bytes as usize, model.keys().map(Vec::len).sum::<usize>());
@@ -142,7 +171,7 @@ fn random_loads_keep_every_key_and_leave_few_sparse_blobs() {
     let (rig, model) = grown(64 << 20, 60_000, 96);
     rig.check(&model);
     let mut stats = LimbStats::default();
-    rig.limb().walk(&mut |visit| visit.count(rig.root, &mut stats)).unwrap();
+    rig.limb().walk(&mut |visit| visit.count(&mut stats)).unwrap();
     assert!(stats.leaf_blobs > 50 && stats.height == 2, "{stats:?}");
     assert!(stats.sparse_leaf_blobs * 20 < stats.leaf_blobs, "{stats:?}");
     let mut value = Vec::new();
@@ -163,13 +192,13 @@ fn ascending_loads_fill_blobs() {
     }
     rig.check(&model);
     let mut stats = LimbStats::default();
-    rig.limb().walk(&mut |visit| visit.count(rig.root, &mut stats)).unwrap();
+    rig.limb().walk(&mut |visit| visit.count(&mut stats)).unwrap();
     assert!(stats.live_bytes > stats.leaf_blobs * 65_536 * 9 / 10, "{stats:?}");
 }
 
 #[test]
 fn deletes_give_blobs_back_and_lower_the_root() {
-    let (mut rig, mut model) = grown(64 << 20, 30_000, 96);
+    let (rig, mut model) = grown(64 << 20, 30_000, 96);
     let keys: Vec<_> = model.keys().cloned().collect();
     for (n, key) in keys.iter().enumerate() {
         if n % 50 != 0 {
@@ -181,7 +210,7 @@ fn deletes_give_blobs_back_and_lower_the_root() {
     rig.compact();
     rig.check(&model);
     let mut stats = LimbStats::default();
-    rig.limb().walk(&mut |visit| visit.count(rig.root, &mut stats)).unwrap();
+    rig.limb().walk(&mut |visit| visit.count(&mut stats)).unwrap();
     assert!(stats.leaf_blobs < 8, "{stats:?}");
 }
 
@@ -197,7 +226,7 @@ fn a_cache_many_times_smaller_holds_its_budget() {
 #[test]
 fn reclaim_frees_every_blob() {
     let (rig, _) = grown(8 << 20, 60_000, 200);
-    while !rig.limb().retry(|_| rig.limb().reclaim_once()).unwrap() {}
+    while !rig.limb().retry(|_| rig.limb().reclaim_once(&mut Reclaimed::default())).unwrap() {}
     assert_eq!(rig.buffer.stats().resident_blobs, 0);
 }
 
@@ -300,7 +329,7 @@ fn no_structure_change_touches_a_limb_that_has_ended() {
     let kind = |outcome: Result<()>| outcome.unwrap_err().kind();
     assert_eq!(kind(limb.make_room(&rig.gate, &path(1), 20_000, true)), ErrorKind::NotFound);
     assert_eq!(kind(limb.cut_at(&rig.gate, &path(1))), ErrorKind::NotFound);
-    assert_eq!(kind(limb.compact_from(&rig.gate, &[]).map(drop)), ErrorKind::NotFound);
+    assert_eq!(kind(limb.compact(&rig.gate)), ErrorKind::NotFound);
     assert!(limb.shrink(&rig.gate, &path(1)).is_ok());
     assert_eq!(rig.buffer.stats(), before);
 }
@@ -343,7 +372,7 @@ fn tall_limbs_of_long_separators_grow_shrink_and_stay_sound() {
             if step % 300 == 0 {
                 rig.check(&model);
                 let mut stats = LimbStats::default();
-                rig.limb().walk(&mut |visit| visit.count(rig.root, &mut stats)).unwrap();
+                rig.limb().walk(&mut |visit| visit.count(&mut stats)).unwrap();
                 height = height.max(stats.height);
             }
         }

@@ -67,6 +67,7 @@ fn rows(stats: &Stats, trees: u64) -> Vec<Row> {
         ("overhead bytes", stats.overhead_bytes, Bytes),
         ("resident blobs", stats.resident_blobs, Count),
         ("blob reads", stats.blob_reads, Count),
+        ("reclaimed blobs", stats.reclaimed_blobs, Count),
     ];
     if let Some(survey) = &stats.survey {
         rows.extend([
@@ -79,6 +80,8 @@ fn rows(stats: &Stats, trees: u64) -> Vec<Row> {
             ("live bytes", survey.live_bytes, Bytes),
             ("garbage bytes", survey.garbage_bytes, Bytes),
             ("sparse leaf blobs", survey.sparse_leaf_blobs, Count),
+            ("mounts", survey.mounts, Count),
+            ("limb depth", survey.limb_depth, Count),
         ]);
     }
     rows
