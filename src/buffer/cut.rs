@@ -22,10 +22,10 @@
 use super::ledger::Entry;
 use super::pool::Buffer;
 use crate::error::Result;
-use crate::limits::BLOB_BYTES;
+use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
 use crate::store::{BlobId, Origin};
 use crate::sync::{AtomicU64, Ordering, SlotWords};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 
 /// Most bytes in one write.
@@ -75,20 +75,31 @@ impl Cut {
     }
 
     fn keep(&self, held: &mut Held, id: BlobId, image: Vec<u8>) {
-        self.shadow_bytes.fetch_add(image.capacity() as u64, Ordering::Relaxed);
+        self.shadow_bytes.fetch_add(whole_blocks(&image), Ordering::Relaxed);
         let before = held.shadows.insert(id, image);
         debug_assert!(before.is_none(), "C1: one image of a blob for a cut");
     }
 
     fn released(&self, image: &Vec<u8>) {
-        self.shadow_bytes.fetch_sub(image.capacity() as u64, Ordering::Relaxed);
+        self.shadow_bytes.fetch_sub(whole_blocks(image), Ordering::Relaxed);
     }
+}
+
+/// What an image takes in memory, or in the file if that is more.
+fn whole_blocks(image: &Vec<u8>) -> u64 {
+    image.capacity().next_multiple_of(BLOCK_BYTES) as u64
 }
 
 impl Buffer {
     /// The epoch that changes are made in.
     pub(crate) fn epoch(&self) -> u64 {
         self.cut.epoch.load(Ordering::Acquire)
+    }
+
+    /// Lets no write of images begin, and waits for the one under way. A cut that begins meanwhile finds no image that is
+    /// neither written nor dirty.
+    pub(crate) fn hold_writes(&self) -> MutexGuard<'_, ()> {
+        self.disk.lock()
     }
 
     /// Begins a cut: what is dirty now has to be written for it. Called with the gate closed and no cut in

@@ -12,13 +12,14 @@
 
 use super::latch::Latch;
 use super::pool::Buffer;
-use crate::error::Result;
-use crate::limits::BLOCK_BYTES;
+use crate::error::{ErrorKind, Result};
+use crate::limits::{BLOB_BYTES, BLOCK_BYTES, CACHE_BYTES_MIN};
 use crate::store::{BlobId, Origin};
 use crate::sync::Ordering;
 
 /// Most dirty victims in one write.
 const BATCH_BLOBS: usize = 16;
+const _: () = assert!(CACHE_BYTES_MIN / 8 >= 8 * BLOB_BYTES as u64);
 
 /// The slots in memory, in no order, and the clock's hand.
 #[derive(Default)]
@@ -72,6 +73,21 @@ impl Buffer {
         self.evict_to((self.budget_bytes / 16 * 15).saturating_sub(bytes))
     }
 
+    /// The same for a blob that is to be read. Where dirty blobs cannot be written for lack of space, clean ones make room:
+    /// there are some, as no change is let in that leaves them less than an eighth of the budget
+    /// ([`write_back`](Self::write_back)), at least eight blobs. An operation needs a path of three or four of them at a
+    /// time and loads one after the other, and each load takes the one that was longest out of use: so it gets through,
+    /// unless others load as many meanwhile.
+    pub(super) fn make_room_to_read(&self) -> Result<()> {
+        match self.make_room(BLOB_BYTES as u64) {
+            Err(full) if full.kind() == ErrorKind::NoSpace => {
+                let _turn = self.evicting.lock();
+                if self.evict_clean(BLOB_BYTES as u64) { Ok(()) } else { Err(full) }
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Takes victims until `target` bytes are in use, or the hand has been around twice; then writes copies
     /// for the cut.
     fn evict_to(&self, target: u64) -> Result<()> {
@@ -94,6 +110,46 @@ impl Buffer {
         self.evict_dirty(&dirty)?;
         while self.used_bytes() > self.budget_bytes && self.write_shadows_now()? {}
         Ok(())
+    }
+
+    /// Takes clean victims only, and no more than it takes to bring `bytes` in. The hand goes on where it stood and
+    /// gives each a second chance, so what was just brought in is the last to go.
+    fn evict_clean(&self, bytes: u64) -> bool {
+        let steps = 2 * self.ring.lock().ids.len();
+        for _ in 0..steps {
+            if self.used_bytes() + bytes <= self.budget_bytes {
+                return true;
+            }
+            self.step();
+        }
+        self.used_bytes() + bytes <= self.budget_bytes
+    }
+
+    /// Writes dirty blobs until they leave an eighth of the budget to clean ones: the part that a reader can count on where
+    /// nothing can be written.
+    pub(super) fn write_back(&self) -> Result<()> {
+        let _turn = self.evicting.lock();
+        while self.write_back_due() && self.write_shadows_now()? {}
+        let steps = 2 * self.ring.lock().ids.len();
+        let mut dirty = Vec::with_capacity(BATCH_BLOBS);
+        for _ in 0..steps {
+            if !self.write_back_due() {
+                break;
+            }
+            if let Found::Dirty(id, _) = self.step() {
+                dirty.push(id);
+            }
+            if dirty.len() == BATCH_BLOBS {
+                self.evict_dirty(&dirty)?;
+                dirty.clear();
+            }
+        }
+        if self.write_back_due() { self.evict_dirty(&dirty) } else { Ok(()) }
+    }
+
+    /// Whether dirty blobs and shadows leave less than an eighth of the budget.
+    pub(super) fn write_back_due(&self) -> bool {
+        self.dirty_bytes() + self.cut.shadow_bytes() > self.budget_bytes / 8 * 7
     }
 
     /// Moves the hand over one slot.

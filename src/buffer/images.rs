@@ -11,6 +11,8 @@ pub(super) trait Images: Send + Sync {
     fn read_blob(&self, id: BlobId, image: &mut [u8; BLOB_BYTES]) -> Result<usize>;
     fn write_current(&self, images: &[(BlobId, &[u8])]) -> Result<()>;
     fn write_cut(&self, images: &[(BlobId, &[u8], Origin)]) -> Result<()>;
+    fn spare_units(&self) -> i64;
+    fn grow(&self, least: u64) -> Result<()>;
 }
 
 impl Images for Store {
@@ -28,5 +30,11 @@ impl Images for Store {
     }
     fn write_cut(&self, images: &[(BlobId, &[u8], Origin)]) -> Result<()> {
         self.write_cut(images)
+    }
+    fn spare_units(&self) -> i64 {
+        self.spare_units()
+    }
+    fn grow(&self, least: u64) -> Result<()> {
+        self.grow(least)
     }
 }

@@ -51,8 +51,10 @@ impl Entry {
     fn committed_bytes(self) -> u64 {
         (self.pages() * BLOCK_BYTES) as u64
     }
+    /// Once for each image that is still to be written: a blob that changes while it is being written has two.
     fn dirty_bytes(self) -> u64 {
-        if self.dirty_epoch() == 0 { 0 } else { self.committed_bytes() }
+        let images = u64::from(self.dirty_epoch() != 0) + u64::from(self.is_writing());
+        images * self.committed_bytes()
     }
 }
 
@@ -110,7 +112,7 @@ impl Ledger {
         settled(&self.committed_bytes)
     }
 
-    /// Memory of the dirty slots.
+    /// Memory of the dirty slots, and of those being written.
     pub(super) fn dirty_bytes(&self) -> u64 {
         settled(&self.dirty_bytes)
     }

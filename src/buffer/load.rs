@@ -80,7 +80,7 @@ impl Buffer {
                     drop(self.disk.lock());
                 }
                 Place::Evicted(version) => {
-                    self.make_room(BLOB_BYTES as u64)?;
+                    self.make_room_to_read()?;
                     return self.read_in(id, version);
                 }
             }

@@ -22,6 +22,7 @@ mod load;
 mod pool;
 mod reserve;
 mod slab;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub(crate) use gate::Gate;
 pub(crate) use guard::{Exclusive, Optimistic, Shared};
 pub(crate) use pool::{Buffer, BufferStats};
 pub(crate) use reserve::Reservation;
+pub(crate) use space::Claim;
 
 use crate::store::BlobId;
 use crate::sync::SlotWords;

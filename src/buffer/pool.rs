@@ -19,7 +19,7 @@ use super::{Exclusive, Fault, ImageFormat, Optimistic, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOBS_MAX, CACHE_BYTES_MIN};
 use crate::store::{BlobId, Store};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, SlotWords};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, SlotWords};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -39,6 +39,9 @@ pub(crate) struct Buffer {
     pub(super) evicting: Mutex<()>,
     /// Held from packing images until their write is settled.
     pub(super) disk: Mutex<()>,
+    /// Held by the one thread that lets the data file grow for a claim.
+    pub(super) growing: Mutex<()>,
+    pub(super) replaying: AtomicBool,
     pub(super) loading: Loading,
     pub(super) scratch: Scratch,
     /// Ids above were never in memory.
@@ -105,6 +108,8 @@ impl Buffer {
             ring: Mutex::default(),
             evicting: Mutex::new(()),
             disk: Mutex::new(()),
+            growing: Mutex::new(()),
+            replaying: AtomicBool::new(false),
             loading: Loading::default(),
             scratch: Scratch::default(),
             id_high: AtomicU32::new(0),
@@ -236,7 +241,7 @@ impl Buffer {
         self.charged_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Memory of dirty blobs.
+    /// Memory of dirty blobs, and of those being written for a cut.
     pub(crate) fn dirty_bytes(&self) -> u64 {
         self.ledger.dirty_bytes()
     }

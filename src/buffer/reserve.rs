@@ -36,6 +36,9 @@ impl Buffer {
     /// gate, with no guard held.
     pub(crate) fn reserve(&self, frames: usize) -> Result<Reservation<'_>> {
         let shadows = if self.cut.is_open() { frames + SHADOWS_SPARE } else { 0 };
+        if self.write_back_due() {
+            self.write_back()?;
+        }
         let room = ((frames + shadows) * BLOB_BYTES) as u64;
         self.make_room(room.min(self.budget_bytes / 4))?;
         let mut reservation = Reservation { buffer: self, ids: Vec::with_capacity(frames) };

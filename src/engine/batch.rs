@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::latched::{Held, Lack, Latched, Need, check_expectation, effects, lacking};
 use super::plan::{Change, Plan, Span};
+use super::space::Relief;
 use super::{Engine, TreeState};
+use crate::buffer::Claim;
 use crate::error::{Error, Result};
 use crate::journal::{Durability, Journal, Kind, Reservation};
 use crate::tree::{Next, Stop, Tries};
@@ -26,6 +28,8 @@ enum Step {
     },
     /// What all leaf blobs without the room need.
     Room(Vec<Lack>),
+    /// The images of so many leaf blobs may not find space in the data file.
+    Space(usize),
 }
 
 impl Engine {
@@ -43,14 +47,18 @@ impl Engine {
         if plan.is_exclusive() {
             return self.commit_exclusive(plan, &trees, &spans, &payload, kind, durability);
         }
+        let claim = Claim::of(plan.frees());
+        let mut relief = Relief::new(plan.frees());
         let mut reservation = match plan.changes.is_empty() {
             true => None,
-            false => Some(self.reserve_journal(journal, payload.len(), plan.frees())?),
+            false => Some(
+                self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?,
+            ),
         };
         let mut tries = Tries::default();
         let mut first = true;
         loop {
-            self.buffer.reserve(0)?;
+            self.relieved(&mut relief, || self.buffer.reserve(0).map(drop))?;
             let outcome = if tries.restarts() < SHARED_TRIES {
                 let _entry = self.gate.enter();
                 self.try_plan(plan, &trees, &spans, journal, &mut reservation, &payload, kind)
@@ -71,13 +79,16 @@ impl Engine {
                 Ok(Ok(Step::Room(lacks))) => {
                     for Lack { tree, key, need } in lacks {
                         let limb = self.limb(&trees[&tree]);
-                        match need {
-                            Need::Room(bytes) => limb.make_room(&self.gate, &key, bytes, first)?,
-                            Need::Cut => limb.cut_at(&self.gate, &key)?,
-                            Need::Admit => limb.admit(&self.gate, &key)?,
-                        }
+                        self.relieved(&mut relief, || match need {
+                            Need::Room(bytes) => limb.make_room(&self.gate, &key, bytes, first),
+                            Need::Cut => limb.cut_at(&self.gate, &key),
+                            Need::Admit => limb.admit(&self.gate, &key),
+                        })?;
                     }
                     first = false;
+                }
+                Ok(Ok(Step::Space(blobs))) => {
+                    self.relieved(&mut relief, || self.buffer.claim(blobs, claim))?;
                 }
                 Ok(Err(error)) => return Err(error),
                 Err((tree, stop)) => self.settle(&trees[&tree], stop, &mut tries)?,
@@ -184,8 +195,14 @@ impl Engine {
         if !lacks.is_empty() {
             return Ok(Step::Room(lacks));
         }
-        let Some(reservation) = reservation.take() else {
+        if reservation.is_none() {
             return Ok(Step::Done { sequence: journal.last_sequence(), merge: Vec::new() });
+        }
+        if !self.buffer.has_space(latched.0.len(), Claim::of(plan.frees())) {
+            return Ok(Step::Space(latched.0.len()));
+        }
+        let Some(reservation) = reservation.take() else {
+            return Err(Error::invalid("a plan was applied twice"));
         };
         let _watch = journal.watch();
         let sequence = journal.append(reservation, kind, payload).sequence;

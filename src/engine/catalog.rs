@@ -80,8 +80,14 @@ impl Catalog {
         Some(tree)
     }
 
+    /// Length of what [`encode`](Self::encode) makes.
+    pub(super) fn encoded_bytes(&self) -> usize {
+        let names: usize = self.by_name.keys().map(String::len).sum();
+        20 + self.by_id.len() * 10 + names + self.reclaim.len() * 4
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(20 + self.by_id.len() * 24 + self.reclaim.len() * 4);
+        let mut out = Vec::with_capacity(self.encoded_bytes());
         for number in [MAGIC, FORMAT, self.next_id(), self.by_id.len() as u32, self.reclaim.len() as u32] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -161,6 +167,7 @@ mod tests {
             9, 0, 0, 0,
         ];
         assert_eq!(sample().encode(), expected);
+        assert_eq!(sample().encoded_bytes(), expected.len());
         let back = Catalog::decode(&expected).unwrap();
         assert_eq!(back.encode(), expected);
         assert_eq!(back.next_id(), 3);

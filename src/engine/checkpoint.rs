@@ -44,6 +44,8 @@ impl Engine {
         self.finish_cut(journal, turn)?;
         journal.prepare_switch()?;
         let cut = {
+            // Before the gate, so that no writer waits for I/O at it.
+            let _no_write_under_way = self.buffer.hold_writes();
             let _closed = self.gate.close();
             let catalog = Arc::clone(&self.catalog.lock());
             self.buffer.begin_cut(|| {
@@ -66,7 +68,8 @@ impl Engine {
             let is_harmless = error.kind() == ErrorKind::NoSpace && self.store.writable().is_ok();
             return Err(if is_harmless { error } else { self.cut_failed(journal, error) });
         }
-        let retired = journal.retire_old().and_then(|()| self.store.release_dead());
+        let retired =
+            journal.retire_old().and_then(|()| self.store.release_dead(self.buffer.units_to_keep()));
         retired.map_err(|error| self.cut_failed(journal, error))?;
         (turn.sequence, turn.sealed) = (cut.sequence, cut.sealed);
         turn.open = None;

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
+use super::space::Relief;
 use super::{Engine, TreeState};
+use crate::buffer::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal, Kind, Op, Record, Reservation, encode_put};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -117,13 +119,19 @@ impl Engine {
                 Some(value) => encode_put(tree.id, key, value, payload),
                 None => Record::One(Op::Delete { tree: tree.id, key }).encode_into(payload),
             }
-            self.admit(journal, value.is_none())?;
-            let mut reservation = Some(self.reserve_journal(journal, payload.len(), value.is_none())?);
+            let frees = value.is_none();
+            let mut relief = Relief::new(frees);
+            self.admit(journal, frees)?;
+            let mut reservation =
+                Some(self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), frees))?);
             let limb = self.limb(tree);
             let mut tries = Tries::default();
             let mut first = true;
             loop {
-                self.buffer.reserve(0)?;
+                self.relieved(&mut relief, || {
+                    self.buffer.claim(1, Claim::of(frees))?;
+                    self.buffer.reserve(0)
+                })?;
                 let step = {
                     let _entry = self.gate.enter();
                     self.check_open()?;
@@ -148,7 +156,7 @@ impl Engine {
                         return self.finish(tree, key, outcome, merge, durability);
                     }
                     Ok(Step::Room(need)) => {
-                        limb.make_room(&self.gate, key, need, first)?;
+                        self.relieved(&mut relief, || limb.make_room(&self.gate, key, need, first))?;
                         first = false;
                     }
                     Ok(Step::Admit) => limb.admit(&self.gate, key)?,

@@ -1,8 +1,11 @@
 //! Compaction: garbage out of the blobs, sparse blobs merged, blobs at the end of the data file moved forward, the file cut.
 
-use super::Engine;
-use crate::error::{Error, Result};
+use super::space::Relief;
+use super::{Engine, TreeState};
+use crate::buffer::Claim;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::BlobId;
+use crate::tree::CompactPlace;
 
 /// Most rounds of moving; each needs a checkpoint to free what it moved away from.
 const ROUNDS_MAX: usize = 6;
@@ -16,7 +19,7 @@ impl Engine {
         self.journal()?;
         self.reclaim()?;
         for tree in self.trees() {
-            match self.limb(&tree).compact(&self.gate) {
+            match self.compact_tree(&tree) {
                 Err(_) if tree.check_alive().is_err() => {}
                 outcome => outcome?,
             }
@@ -29,18 +32,29 @@ impl Engine {
         outcome
     }
 
+    fn compact_tree(&self, tree: &TreeState) -> Result<()> {
+        let mut places = vec![CompactPlace::default()];
+        while let Some(place) = places.pop() {
+            // Each leaf blob has its own tries: it gets on.
+            self.relieved(&mut Relief::new(true), || {
+                self.limb(tree).compact_at(&self.gate, &place, &mut places)
+            })?;
+        }
+        Ok(())
+    }
+
     fn shrink_file(&self, turn: &mut super::Turn) -> Result<()> {
         self.checkpoint_in_turn(turn, false)?;
         for _ in 0..ROUNDS_MAX {
             let stats = self.store.stats();
             let used = stats.file_units - stats.free_units - stats.dead_units;
             // What does not fit a gap goes to the end once more and finds the space that this round frees in the next.
-            if stats.file_units <= used + used / SLACK {
+            if stats.file_units <= used + used / SLACK + self.buffer.units_to_keep() {
                 return Ok(());
             }
             let bound = u32::try_from(used).map_err(|_| Error::invalid("the data file is too long"))?;
             for id in self.store.blobs_above(bound) {
-                self.rewrite(id)?;
+                self.rewrite(turn, id)?;
             }
             self.checkpoint_in_turn(turn, false)?;
         }
@@ -48,9 +62,19 @@ impl Engine {
     }
 
     /// Marks a blob dirty, so that the next checkpoint writes it elsewhere.
-    fn rewrite(&self, id: BlobId) -> Result<()> {
+    fn rewrite(&self, turn: &mut super::Turn, id: BlobId) -> Result<()> {
         loop {
-            self.buffer.reserve(0)?;
+            let space = || {
+                self.buffer.claim(1, Claim::Frees)?;
+                self.buffer.reserve(0)
+            };
+            if let Err(full) = space() {
+                if full.kind() != ErrorKind::NoSpace {
+                    return Err(full);
+                }
+                self.relieve(turn, full, true)?;
+                space()?;
+            }
             let tried = {
                 let _entry = self.gate.enter();
                 self.buffer.lock(id).map(|mut guard| {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::latched::{conflict_absent, conflict_prefix, conflict_version};
 use super::plan::{Change, Expectation, Plan, Span, show};
+use super::space::Relief;
 use super::{Engine, TreeState};
+use crate::buffer::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal, Kind, Reservation};
 use crate::limits::KEY_BYTES_MAX;
@@ -66,23 +68,38 @@ impl Engine {
         durability: Durability,
     ) -> Result<u64> {
         let journal = self.journal()?;
-        self.fetch(trees, spans)?;
-        let mut reservation = Some(self.reserve_journal(journal, payload.len(), plan.frees())?);
+        let claim = Claim::of(plan.frees());
+        let mut relief = Relief::new(plan.frees());
+        self.fetch(trees, spans, &mut relief)?;
+        let mut reservation =
+            Some(self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?);
         let mut tries = Tries::default();
-        let (mut stops, mut frames_wanted) = (0, FRAMES_MIN);
+        let (mut stops, mut frames_wanted, mut claimed) = (0, FRAMES_MIN, 0);
         // Both last until the gate opens.
         let (mut closed, mut known) = (None, Known::default());
         let done = loop {
-            let frames = self.buffer.reserve(frames_wanted)?;
+            let frames = match closed.is_some().then(|| self.buffer.reserve(frames_wanted)) {
+                Some(Ok(frames)) => frames,
+                // The relief is a checkpoint, which closes the gate itself.
+                _ => {
+                    (closed, known) = (None, Known::default());
+                    self.relieved(&mut relief, || self.buffer.reserve(frames_wanted))?
+                }
+            };
             if closed.is_none() {
                 closed = Some(self.gate.close());
             }
             self.check_open()?;
             trees.values().try_for_each(|tree| tree.check_alive())?;
             let mut space = Workspace::new(&self.buffer, frames, self.store.database_id());
-            let outcome = self.carry_out_all(plan, trees, &mut space, &mut known, journal);
-            match outcome {
+            match self.carry_out_all(plan, trees, &mut space, &mut known, journal) {
                 Ok(changed) if !changed => break None,
+                Ok(_) if space.blobs() > claimed && !self.buffer.has_space(space.blobs(), claim) => {
+                    claimed = space.blobs();
+                    drop(space);
+                    (closed, known) = (None, Known::default());
+                    self.relieved(&mut relief, || self.buffer.claim(claimed, claim))?;
+                }
                 Ok(_) => {
                     let has_cut = space.has_cut();
                     let sequence = self.install(space, trees, journal, &mut reservation, payload, kind)?;
@@ -91,6 +108,8 @@ impl Engine {
                 Err(Halt::Error(error)) => return Err(error),
                 Err(Halt::Stop(tree, stop)) => {
                     drop(space);
+                    // Claims are not held for long.
+                    claimed = 0;
                     stops += 1;
                     if stops <= OPEN_STOPS {
                         (closed, known) = (None, Known::default());
@@ -122,11 +141,16 @@ impl Engine {
     /// Carries one change out where nobody else is there, without a record.
     pub(super) fn carry_out_alone(&self, change: &Change, sequence: u64) -> Result<()> {
         let mut tries = Tries::default();
-        let (mut known, mut frames_wanted) = (Known::default(), FRAMES_MIN);
+        let (mut known, mut frames_wanted, mut claimed) = (Known::default(), FRAMES_MIN, 0);
         loop {
             let frames = self.buffer.reserve(frames_wanted)?;
             let mut space = Workspace::new(&self.buffer, frames, self.store.database_id());
             match carry_out(change, &mut space, &mut known, sequence) {
+                Ok(_) if space.blobs() > claimed && !self.buffer.has_space(space.blobs(), Claim::Adds) => {
+                    claimed = space.blobs();
+                    drop(space);
+                    self.buffer.claim(claimed, Claim::Adds)?;
+                }
                 Ok(_) => {
                     self.list_for_reclaim(space.commit());
                     return Ok(());
@@ -146,10 +170,10 @@ impl Engine {
 
     /// Loads the leaf blobs of all single keys and finds out whether they are too many: what is not in memory costs a whole
     /// try once the gate is closed.
-    fn fetch(&self, trees: &Trees, spans: &[Span]) -> Result<()> {
+    fn fetch(&self, trees: &Trees, spans: &[Span], relief: &mut Relief) -> Result<()> {
         let mut tries = Tries::default();
         while !spans.is_empty() {
-            self.buffer.reserve(0)?;
+            self.relieved(relief, || self.buffer.reserve(0).map(drop))?;
             let outcome = {
                 let _entry = self.gate.enter();
                 trees.values().try_for_each(|tree| tree.check_alive())?;

@@ -24,6 +24,7 @@ mod latched;
 mod mount_tests;
 mod plan;
 mod recovery;
+mod space;
 mod trees;
 
 pub(crate) use catalog::TreeState;

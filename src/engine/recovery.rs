@@ -8,7 +8,7 @@ use super::catalog::Catalog;
 use super::plan::Change;
 use super::trees::DEFAULT_TREE;
 use super::{Engine, Recovered, Settings, Turn, Wake};
-use crate::buffer::{Buffer, Gate};
+use crate::buffer::{Buffer, Claim, Gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{LockMode, Storage};
 use crate::journal::{Journal, Op, Outcome, Record, Recovery, replay};
@@ -111,10 +111,12 @@ impl Engine {
     }
 
     fn recover(&mut self, storage: &Arc<dyn Storage>, opened: &Opened) -> Result<()> {
+        self.buffer.set_replaying(true);
         let outcome =
             replay(&**storage, opened.sequence, self.settings.recovery, &mut |sequence, record| {
                 self.replay_record(sequence, &record)
             })?;
+        self.buffer.set_replaying(false);
         self.recovered =
             Recovered { records: outcome.records_applied, discarded_bytes: outcome.discarded_bytes };
         if self.settings.read_only {
@@ -152,7 +154,7 @@ impl Engine {
         let catalog = self.catalog.get_mut().encode();
         self.store.finish_cut(&catalog)?;
         let journal = Journal::create(Arc::clone(storage), sequence, mark, durability)?;
-        self.store.release_dead()?;
+        self.store.release_dead(self.buffer.units_to_keep())?;
         self.turn.get_mut().sequence = sequence;
         Ok(journal)
     }
@@ -172,6 +174,7 @@ impl Engine {
             Record::One(op) => self.replay_op(sequence, op),
             Record::Batch(ops) => ops.iter().try_for_each(|op| self.replay_op(sequence, op)),
             Record::TreeCreate { tree, name } => {
+                self.buffer.claim(1, Claim::Adds)?;
                 let mut frames = self.buffer.reserve(1)?;
                 let there = self.catalog.lock().by_name.get(*name).map(|there| there.id);
                 if let Some(there) = there {
@@ -267,6 +270,7 @@ impl Engine {
         let mut tries = Tries::default();
         let mut first = true;
         loop {
+            self.buffer.claim(1, Claim::Adds)?;
             self.buffer.reserve(0)?;
             match limb.lock_leaf(key) {
                 Ok(leaf) if !leaf.admits(key) => {
@@ -294,6 +298,7 @@ impl Engine {
         change: impl FnOnce(LockedLeaf<'_>) -> bool,
     ) -> Result<()> {
         let limb = self.limb(tree);
+        self.buffer.claim(1, Claim::Frees)?;
         self.buffer.reserve(0)?;
         let leaf = limb.retry(|_| limb.lock_leaf(key))?;
         if change(leaf) { limb.shrink(&self.gate, key) } else { Ok(()) }

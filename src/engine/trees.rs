@@ -4,13 +4,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
+use super::space::Relief;
 use super::{Engine, TreeState};
+use crate::buffer::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Record;
 use crate::limits::{TREE_NAME_BYTES_MAX, TREES_MAX};
 use crate::store::BlobId;
 use crate::sync::Ordering;
 use crate::tree::{Limb, Reclaimed};
+
+/// Blobs that one step of reclaiming changes and does not free: those above the ones that it frees.
+const RECLAIM_BLOBS: usize = 6;
 
 /// The tree that every database has.
 pub(crate) const DEFAULT_TREE: &str = "default";
@@ -54,8 +59,12 @@ impl Engine {
         let mut payload = Vec::new();
         record(u32::MAX).encode_into(&mut payload);
         self.admit(journal, false)?;
-        let journal_space = journal.reserve(payload.len())?;
-        let mut frames = self.buffer.reserve(1)?;
+        let mut relief = Relief::new(false);
+        let journal_space = self.relieved(&mut relief, || journal.reserve(payload.len()))?;
+        let mut frames = self.relieved(&mut relief, || {
+            self.buffer.claim(1, Claim::Adds)?;
+            self.buffer.reserve(1)
+        })?;
         let (tree, sequence) = {
             let _entry = self.gate.enter();
             self.check_open()?;
@@ -90,6 +99,7 @@ impl Engine {
         let root = Limb::plant(&self.buffer, frames, self.store.database_id());
         let tree = Arc::new(TreeState::new(id, name.to_owned(), root));
         Arc::make_mut(catalog).insert(Arc::clone(&tree));
+        self.store.expect_catalog(catalog.encoded_bytes());
         tree
     }
 
@@ -102,7 +112,8 @@ impl Engine {
         let mut payload = Vec::new();
         Record::TreeDrop { tree: u32::MAX }.encode_into(&mut payload);
         self.admit(journal, true)?;
-        let space = self.reserve_journal(journal, payload.len(), true)?;
+        let space =
+            self.relieved(&mut Relief::new(true), || self.reserve_journal(journal, payload.len(), true))?;
         let sequence = {
             // No writer may be between its look at the tree and its record.
             let _closed = self.gate.close();
@@ -162,7 +173,11 @@ impl Engine {
     /// One passage. True: the limb is gone.
     pub(super) fn reclaim_step(&self, root: BlobId) -> Result<bool> {
         let limb = Limb::new(&self.buffer, root);
-        self.buffer.reserve(0)?;
+        // Each step has its own tries: it gets on.
+        self.relieved(&mut Relief::new(true), || {
+            self.buffer.claim(RECLAIM_BLOBS, Claim::Frees)?;
+            self.buffer.reserve(0).map(drop)
+        })?;
         limb.retry(|_| {
             let _entry = self.gate.enter();
             let mut catalog = self.catalog.lock();

@@ -8,9 +8,12 @@
 
 use super::format::{Checksum, GROUP_ALIGN, GROUP_HEADER_BYTES, RECORD_HEADER_BYTES, append_record};
 use super::record::Kind;
+use crate::limits::BLOCK_BYTES;
 
 /// Space in a file that only deletes and checkpoints may take, in bytes.
 pub(super) const EMERGENCY_BYTES: u64 = 64 << 10;
+/// Space that no record may take, beside that of records under way: a switch on a full device makes the second file of it.
+const SWITCH_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 /// Buffered bytes at which a reservation writes them out first.
 const BUFFER_BYTES_MAX: usize = 32 << 20;
 /// What a group costs beside its records at most, in bytes.
@@ -45,6 +48,17 @@ impl Group {
 pub(super) struct Work {
     pub(super) sealed: Option<Group>,
     pub(super) group: Group,
+}
+
+/// What a reservation leaves free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Floor {
+    /// Nothing: for the journal itself.
+    None,
+    /// What a switch needs: for deletes.
+    Switch,
+    /// The space of deletes too.
+    Emergency,
 }
 
 /// Why a reservation has to wait for I/O first.
@@ -111,14 +125,24 @@ impl Tail {
         self.group.bytes.capacity() + self.sealed.as_ref().map_or(0, |group| group.bytes.capacity())
     }
 
+    /// Space in the current file that nobody has reserved.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.available
+    }
+
     /// Bytes of records since the last switch.
     pub(super) fn record_bytes(&self) -> u64 {
         self.record_bytes
     }
 
     /// What stands in the way of a reservation of `cost` bytes that leaves `floor` free.
-    pub(super) fn lack(&self, cost: u64, floor: u64) -> Option<Lack> {
-        let needed = cost + floor;
+    pub(super) fn lack(&self, cost: u64, floor: Floor) -> Option<Lack> {
+        let needed = cost
+            + match floor {
+                Floor::None => 0,
+                Floor::Switch => SWITCH_BYTES + cost + self.outstanding,
+                Floor::Emergency => EMERGENCY_BYTES,
+            };
         // One sequence stays free for the record of a switch.
         if self.next + self.outstanding_records + 1 >= self.mark {
             return Some(Lack::Sequences);
@@ -137,7 +161,7 @@ impl Tail {
         }
     }
 
-    pub(super) fn reserve(&mut self, cost: u64, floor: u64) -> Result<(), Lack> {
+    pub(super) fn reserve(&mut self, cost: u64, floor: Floor) -> Result<(), Lack> {
         if let Some(lack) = self.lack(cost, floor) {
             return Err(lack);
         }

@@ -7,7 +7,6 @@
 
 use super::Store;
 use super::block::{FANOUT, Image, Name, Place, Writer, units};
-use super::extents::RUN_UNITS;
 use super::state::Cut;
 use super::superblock::Superblock;
 use super::table::{Body, Node};
@@ -174,32 +173,25 @@ impl Store {
     }
 
     /// Frees what only checkpoints before the durable one held: called when none of them will be opened again, that
-    /// is when the journal goes on from the durable one. Then gives a free tail of the file back; if that fails, the
+    /// is when the journal goes on from the durable one. Then gives a free tail of the file back, but for `spare` units
+    /// and what was just released, unless the file is to shrink: the next checkpoint will want as much. If that fails, the
     /// file is longer than it has to be and nothing else.
-    pub(crate) fn release_dead(&self) -> Result<()> {
+    pub(crate) fn release_dead(&self, spare: u64) -> Result<()> {
         self.writable()?;
         let _checkpoint = self.checkpoint.lock();
+        let dead = self.state.lock().dead_units();
         loop {
             let more = self.state.lock().release_dead(RELEASE_STEP);
             if !more {
                 break;
             }
         }
-        self.shrink()
-    }
-
-    /// Writes wait while the file is cut, so that none can land behind the new end and be lost.
-    fn shrink(&self) -> Result<()> {
-        let _writes_wait = self.length.write();
-        let end = {
-            let mut state = self.state.lock();
-            let least = if state.lowest_first { 1 } else { RUN_UNITS };
-            if !state.extents.trim(least) {
-                return Ok(());
-            }
-            state.extents.end()
+        let (lowest_first, left) = {
+            let state = self.state.lock();
+            (state.lowest_first, state.dead_units())
         };
-        self.file.cut(end)
+        let released = if lowest_first { 0 } else { dead.saturating_sub(left) };
+        self.shrink(spare + released)
     }
 
     /// Whether new space is taken as low in the file as possible, so that it can shrink; a free tail of any length is

@@ -1,21 +1,30 @@
 //! Free space of the data file in units. Free runs never touch: neighbours are joined when space comes back.
 //! Knows nothing of who holds what; that is the subject of [`super::state`].
+//!
+//! E1: every free unit was written once, so that writing it again takes no new space of the device.
+//! E2: images of `capacity` units in all find space, in whatever order and sizes they come. A run that does not take an
+//! image of up to [`PIECE_UNITS`] has fewer units than that left: so when none takes it, all but `PIECE_UNITS - 1` units
+//! of each run are taken, and these are what the capacity counts.
 
+use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
+use crate::sync::{AtomicU64, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Units that a bulk write takes in one piece at most: 1 MiB.
 pub(super) const RUN_UNITS: u32 = 256;
 /// A run shorter than this (the largest blob) is not worth breaking a bulk write for.
 const PIECE_UNITS: u32 = 16;
+const _: () = assert!(PIECE_UNITS as usize * BLOCK_BYTES == BLOB_BYTES);
 
 /// Where to look for space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// The best fitting run, else the end of the file.
+    /// The best fitting run.
     Compact,
-    /// The lowest run that is long enough, else the end of the file.
+    /// The lowest run that is long enough.
     Lowest,
-    /// As it fits, never past the end of the file.
+    /// As it fits.
     Within,
 }
 
@@ -40,12 +49,19 @@ pub(super) struct Extents {
     by_size: BTreeSet<(u32, u32)>,
     free: u64,
     end: u32,
+    /// See E2. Also read without the lock that all else lies behind; less than it is for an instant of each change.
+    capacity: Arc<AtomicU64>,
+}
+
+/// What a run of so many units adds to the capacity.
+fn capacity_of(units: u32) -> u64 {
+    units.saturating_sub(PIECE_UNITS - 1).into()
 }
 
 impl Extents {
     /// No free unit; the file ends at `end`.
     pub(super) fn new(end: u32) -> Self {
-        Self { by_start: BTreeMap::new(), by_size: BTreeSet::new(), free: 0, end }
+        Self { by_start: BTreeMap::new(), by_size: BTreeSet::new(), free: 0, end, capacity: Arc::default() }
     }
 
     /// Everything from `start` to `end` is free but `used`, which is put into order. Fails with a run that overlaps
@@ -76,12 +92,14 @@ impl Extents {
         self.by_start.insert(run.start, run.units);
         self.by_size.insert((run.units, run.start));
         self.free += u64::from(run.units);
+        self.capacity.fetch_add(capacity_of(run.units), Ordering::Relaxed);
     }
 
     fn remove(&mut self, run: Run) {
         self.by_start.remove(&run.start);
         self.by_size.remove(&(run.units, run.start));
         self.free -= u64::from(run.units);
+        self.capacity.fetch_sub(capacity_of(run.units), Ordering::Relaxed);
     }
 
     /// Takes `want` units in one run, or fewer but at least `least`; `None` when the policy finds none.
@@ -91,11 +109,7 @@ impl Extents {
             Policy::Compact => self.best(want).or_else(|| self.largest(least.max(PIECE_UNITS))),
             Policy::Within => self.best(want).or_else(|| self.largest(least)),
         };
-        match found {
-            Some(run) => Some(self.take(run, want)),
-            None if policy == Policy::Within => None,
-            None => self.grow(want),
-        }
+        found.map(|run| self.take(run, want))
     }
 
     fn best(&self, want: u32) -> Option<Run> {
@@ -120,17 +134,11 @@ impl Extents {
         Run { start: run.start, units }
     }
 
-    fn grow(&mut self, want: u32) -> Option<Run> {
-        let tail = self.tail();
-        let start = tail.map_or(self.end, |run| run.start);
-        let end = start.checked_add(want)?.max(self.end);
-        if let Some(tail) = tail {
-            self.remove(tail);
-        }
-        self.end = end;
-        let run = Run { start, units: end - start };
-        self.insert(run);
-        Some(self.take(run, want))
+    /// The file has been made longer by `units`, which are free.
+    pub(super) fn extend(&mut self, units: u32) {
+        let start = self.end;
+        self.end += units;
+        self.free(Run { start, units });
     }
 
     fn tail(&self) -> Option<Run> {
@@ -159,12 +167,34 @@ impl Extents {
         self.insert(joined);
     }
 
-    /// Cuts a free tail of at least `least` units off and says whether it did.
-    pub(super) fn trim(&mut self, least: u32) -> bool {
-        let Some(tail) = self.tail().filter(|tail| tail.units >= least) else { return false };
+    /// Cuts a free tail off but for what keeps the capacity at `keep`, if that is at least `least` units; says whether
+    /// it did.
+    pub(super) fn trim(&mut self, least: u32, keep: u64) -> bool {
+        let Some(tail) = self.tail() else { return false };
+        let others = self.capacity() - capacity_of(tail.units);
+        let kept = match keep.saturating_sub(others) {
+            0 => 0,
+            short => u32::try_from(short).map_or(u32::MAX, |short| short.saturating_add(PIECE_UNITS - 1)),
+        };
+        if tail.units.saturating_sub(kept) < least {
+            return false;
+        }
         self.remove(tail);
-        self.end = tail.start;
+        self.end = tail.start + kept;
+        if kept > 0 {
+            self.insert(Run { start: tail.start, units: kept });
+        }
         true
+    }
+
+    /// Units that images of any size find space for (E2).
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    /// The same for whoever has no lock.
+    pub(super) fn capacity_meter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.capacity)
     }
 
     /// The first unit behind the file.
@@ -203,16 +233,42 @@ mod tests {
         assert_eq!(extents.runs().collect::<Vec<_>>(), [run(19, 41)]);
         extents.free(run(60, 40));
         assert_eq!(extents.free_units(), 81);
-        assert!(extents.trim(81));
-        assert_eq!((extents.end(), extents.free_units(), extents.trim(1)), (19, 0, false));
+        assert!(!extents.trim(52, 15) && extents.trim(51, 15));
+        assert_eq!((extents.end(), extents.free_units(), extents.capacity()), (49, 30, 15));
+        assert!(extents.trim(30, 0));
+        assert_eq!((extents.end(), extents.free_units(), extents.trim(1, 0)), (19, 0, false));
+    }
+
+    #[test]
+    fn what_the_capacity_promises_finds_space_in_any_order() {
+        let mut state = 7_u64;
+        let mut below = |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        for _ in 0..200 {
+            let mut used: Vec<Run> = (0..20).map(|at| run(2 + at * 50, 1 + below(45) as u32)).collect();
+            let mut extents = Extents::around(2, 1002, &mut used).expect("no overlap");
+            let mut promised = extents.capacity();
+            while promised > 0 {
+                let units = 1 + below(promised.min(16)) as u32;
+                let policy = [Policy::Compact, Policy::Lowest, Policy::Within][below(3) as usize];
+                let found = extents
+                    .allocate(units, units, policy)
+                    .or_else(|| extents.allocate(units, units, Policy::Within));
+                assert_eq!(found.map(|run| run.units), Some(units));
+                promised -= u64::from(units);
+            }
+        }
     }
 
     #[test]
     fn a_long_run_breaks_only_for_pieces_worth_it() {
         let mut extents = Extents::new(2);
+        extents.extend(200);
         assert_eq!(extents.allocate(200, 1, Policy::Compact), Some(run(2, 200)));
         extents.free(run(10, 15));
-        assert_eq!(extents.allocate(20, 1, Policy::Compact), Some(run(202, 20)));
+        assert_eq!(extents.allocate(20, 1, Policy::Compact), None);
         extents.free(run(50, 18));
         assert_eq!(extents.allocate(20, 1, Policy::Compact), Some(run(50, 18)));
         assert_eq!(extents.allocate(20, 1, Policy::Within), Some(run(10, 15)));
@@ -220,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn growth_begins_in_a_free_tail_and_ends_at_the_limit() {
+    fn growth_joins_a_free_tail() {
         let mut extents = Extents::new(10);
         extents.free(run(7, 3));
+        assert_eq!((extents.allocate(5, 5, Policy::Compact), extents.capacity()), (None, 0));
+        extents.extend(20);
+        assert_eq!((extents.end(), extents.capacity()), (30, 8));
         assert_eq!(extents.allocate(5, 5, Policy::Compact), Some(run(7, 5)));
-        assert_eq!(extents.end(), 12);
-        assert_eq!(extents.allocate(u32::MAX, u32::MAX, Policy::Compact), None);
-        assert_eq!((extents.end(), extents.free_units()), (12, 0));
     }
 
     #[test]

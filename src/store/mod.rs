@@ -6,8 +6,8 @@
 //! hash that stands elsewhere: an image's in the page table, a table block's in its parent, the root's in the
 //! superblock. So flipped bits, lost writes and misdirected ones are found.
 //!
-//! Locks, in this order: `checkpoint` (one at a time: finish, release, check), `length` (shared by writes, exclusive
-//! while the file is cut), `state` (bookkeeping, never held across I/O).
+//! Locks, in this order: `checkpoint` (one at a time: finish, release, check), `growth` (one at a time makes the file
+//! longer), `length` (shared by writes, exclusive while the file is cut), `state` (bookkeeping, never held across I/O).
 
 mod block;
 mod bytes;
@@ -15,6 +15,7 @@ mod check;
 mod cut;
 mod extents;
 mod file;
+mod grow;
 mod ids;
 mod open;
 mod state;
@@ -33,6 +34,7 @@ use file::DataFile;
 use parking_lot::{Mutex, RwLock};
 use state::State;
 use std::fmt;
+use std::sync::Arc;
 use table::{Entry, Table};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -96,7 +98,12 @@ pub(crate) struct Store {
     read_only: bool,
     state: Mutex<State>,
     checkpoint: Mutex<Durable>,
+    growth: Mutex<()>,
     length: RwLock<()>,
+    /// Capacity of the free extents, and what of it is held: see [`grow`].
+    capacity: Arc<AtomicU64>,
+    table_units: AtomicU64,
+    catalog_units: AtomicU64,
     poison: Mutex<Option<Box<str>>>,
     blob_reads: AtomicU64,
     blob_writes: AtomicU64,
@@ -116,10 +123,12 @@ impl Store {
 
     /// A fresh id, never one in use. NoSpace past [`BLOBS_MAX`].
     pub(crate) fn allocate_id(&self) -> Result<BlobId> {
-        let id = self.state.lock().ids.allocate().ok_or_else(|| {
+        let mut state = self.state.lock();
+        let id = state.ids.allocate().ok_or_else(|| {
             let what = format_args!("{}: all {BLOBS_MAX} blob ids are in use", self.file.name());
             Error::new(ErrorKind::NoSpace, what)
         })?;
+        self.table_units.store(grow::table_units(state.ids.bound()), Ordering::Relaxed);
         Ok(BlobId(id))
     }
 

@@ -15,6 +15,7 @@ use super::block::{FANOUT, Image, Name, Place, Reader};
 use super::cut::{Blocks, Durable};
 use super::extents::{Extents, RUN_UNITS, Run};
 use super::file::{DataFile, NAME};
+use super::grow::table_units;
 use super::ids::Ids;
 use super::state::{State, run_of};
 use super::superblock::{FORMAT, SLOTS, Slot, Superblock};
@@ -105,8 +106,12 @@ impl Store {
             file,
             database_id: opened.database_id,
             read_only,
+            capacity: state.extents.capacity_meter(),
+            table_units: AtomicU64::new(table_units(state.ids.bound())),
+            catalog_units: AtomicU64::new(durable.superblock.catalog.units().into()),
             state: Mutex::new(state),
             checkpoint: Mutex::new(durable),
+            growth: Mutex::new(()),
             length: RwLock::new(()),
             poison: Mutex::new(None),
             blob_reads: AtomicU64::new(0),

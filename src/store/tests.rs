@@ -42,7 +42,7 @@ fn fill(store: &Store, count: usize, bytes: usize) -> Vec<BlobId> {
 fn checkpoint(store: &Store, sequence: u64) {
     store.begin_cut(sequence, sequence).expect("begin");
     store.finish_cut(b"catalog").expect("finish");
-    store.release_dead().expect("release");
+    store.release_dead(0).expect("release");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn random_histories_leave_exactly_the_checkpoint_and_lose_no_unit() {
         }
         for _ in 0..2 {
             model.checkpoint(&mut random).expect("checkpoint");
-            model.store.release_dead().expect("release");
+            model.store.release_dead(0).expect("release");
         }
         let stats = model.store.stats();
         assert_eq!((stats.blobs, stats.table_blocks, stats.dead_units), (0, 0, 0), "seed {seed}");

@@ -1,15 +1,18 @@
 //! Writing to fresh extents: reserve, write in bulk, and only then install. Until it is installed nobody can see a
-//! write, so a failure gives the space back and has changed nothing.
+//! write, so a failure gives the space back and has changed nothing. Where no extent is free the file grows first
+//! ([`grow`](super::grow)): a write never goes past its end.
 
 use super::block::Image;
 use super::extents::{Policy, RUN_UNITS};
 use super::file::DataFile;
-use super::state::State;
 use super::{BlobId, Origin, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
 use crate::sync::Ordering;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// How often a write lets the file grow before it takes what there is.
+const GROWTH_TRIES: usize = 4;
 
 impl Store {
     /// Writes images to fresh extents and makes them current (eviction of a dirty blob). All or nothing.
@@ -77,40 +80,45 @@ impl Store {
     }
 
     /// Reserves `needs[i]` units for each i and writes there what `fill(i, unit, zeros)` makes of the zeros, called in
-    /// order, and from the start again if the device is full at the end of the file but there is space within it.
-    /// Returns the units, which stay reserved.
+    /// order. Returns the units, which stay reserved.
     pub(super) fn lay(&self, needs: &[u32], mut fill: impl FnMut(usize, u32, &mut [u8])) -> Result<Vec<u32>> {
-        let policy = self.state.lock().policy();
-        match self.lay_by(needs, policy, &mut fill) {
-            Err(full) if full.kind() == ErrorKind::NoSpace => {
-                self.lay_by(needs, Policy::Within, &mut fill).map_err(|error| {
-                    let still_full = error.kind() == ErrorKind::NoSpace;
-                    if still_full { full } else { error }
-                })
-            }
-            laid => laid,
-        }
-    }
-
-    fn lay_by(
-        &self,
-        needs: &[u32],
-        policy: Policy,
-        fill: &mut impl FnMut(usize, u32, &mut [u8]),
-    ) -> Result<Vec<u32>> {
-        let reserve = |state: &mut State| state.reserve(needs, policy);
-        let starts = reserve(&mut self.state.lock()).ok_or_else(|| {
-            Error::new(ErrorKind::NoSpace, format_args!("{}: no space left", self.file.name()))
-        })?;
+        let starts = self.find_space(needs)?;
         let result = {
             let _length_stays = self.length.read();
-            write_all(&self.file, needs, &starts, fill)
+            write_all(&self.file, needs, &starts, &mut fill)
         };
         if let Err(error) = result {
             self.state.lock().release(&starts, needs);
             return Err(error);
         }
         Ok(starts)
+    }
+
+    /// Reserves space in pieces worth a write, at the end of a longer file if need be; on a full device in whatever
+    /// pieces there are.
+    fn find_space(&self, needs: &[u32]) -> Result<Vec<u32>> {
+        let units = needs.iter().map(|&units| u64::from(units)).sum();
+        for _ in 0..GROWTH_TRIES {
+            let found = {
+                let mut state = self.state.lock();
+                let policy = state.policy();
+                state.reserve(needs, policy)
+            };
+            if let Some(starts) = found {
+                return Ok(starts);
+            }
+            match self.grow(units) {
+                Err(full) if full.kind() == ErrorKind::NoSpace => {
+                    return self.state.lock().reserve(needs, Policy::Within).ok_or(full);
+                }
+                grown => grown?,
+            }
+        }
+        // Others took what was grown.
+        let within = self.state.lock().reserve(needs, Policy::Within);
+        within.ok_or_else(|| {
+            Error::new(ErrorKind::NoSpace, format_args!("{}: no space left", self.file.name()))
+        })
     }
 }
 

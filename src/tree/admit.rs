@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::art::{Below, Blob, LookUp, Words};
-use crate::buffer::{Exclusive, Gate};
+use crate::buffer::{Claim, Exclusive, Gate};
 use crate::error::Result;
 use crate::store::BlobId;
 
@@ -11,9 +11,13 @@ use super::descend::Step;
 use super::split::blob_of;
 use super::{Limb, Stop};
 
+/// Blobs on a way down, mounted limbs included, as a rule.
+const PATH_BLOBS: usize = 6;
+
 impl<'a> Limb<'a> {
     /// Makes the leaf blob that `key` would go to admit it: see [`LockedLeaf::admits`](super::LockedLeaf::admits).
     pub(crate) fn admit(&self, gate: &Gate, key: &[u8]) -> Result<()> {
+        self.buffer.claim(PATH_BLOBS, Claim::Adds)?;
         self.buffer.reserve(0)?;
         self.retry(|_| {
             let _entry = gate.enter();

@@ -1,18 +1,26 @@
 //! Compaction of a whole limb and of those mounted in it: garbage out of every leaf blob, sparse neighbours merged.
 
 use crate::art::Cursor;
-use crate::buffer::Gate;
+use crate::buffer::{Claim, Gate};
 use crate::error::Result;
 use crate::limits::BLOB_BYTES;
 
 use super::descend::Aim;
 use super::grow::compact;
-use super::merge::Merge;
 use super::split::blob_of;
 use super::{Limb, Stop};
 
 /// A leaf blob under this fill is worth a look for a neighbour.
 const SPARSE_BELOW: usize = BLOB_BYTES * 80 / 100;
+
+/// Where a compaction stands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The path that a limb is mounted at.
+    limb: Vec<u8>,
+    /// A key in the leaf blob that is next.
+    low: Vec<u8>,
+}
 
 /// What the compaction of a leaf blob leaves to do.
 struct Packed {
@@ -23,27 +31,24 @@ struct Packed {
 }
 
 impl<'a> Limb<'a> {
-    /// Packs every leaf blob that holds garbage and merges the sparse ones, one blob at a time beside other work; those of a
-    /// mounted limb right after the leaf blob with its mount. Does I/O.
-    pub(crate) fn compact(&self, gate: &Gate) -> Result<()> {
-        // The path to a limb, and where to go on in it.
-        let mut places = vec![(Vec::new(), Vec::new())];
-        while let Some((path, low)) = places.pop() {
-            self.buffer.reserve(0)?;
-            let packed = self.retry(|_| {
-                let _entry = gate.enter();
-                match self.check_alive() {
-                    Ok(()) => self.compact_leaf(&path, &low).map(Ok),
-                    Err(ended) => Ok(Err(ended)),
-                }
-            })??;
-            let Some(packed) = packed else { continue };
-            if packed.live_bytes < SPARSE_BELOW {
-                self.shrink_at(gate, &path, &low, Merge::Any)?;
+    /// Packs the leaf blob at a place if it holds garbage and merges it if it is sparse, beside other work. Puts the places that
+    /// come next behind `next`, the first of them last: the limbs mounted in it, then the next leaf blob. Does I/O.
+    pub(crate) fn compact_at(&self, gate: &Gate, place: &Place, next: &mut Vec<Place>) -> Result<()> {
+        self.buffer.claim(1, Claim::Frees)?;
+        self.buffer.reserve(0)?;
+        let packed = self.retry(|_| {
+            let _entry = gate.enter();
+            match self.check_alive() {
+                Ok(()) => self.compact_leaf(&place.limb, &place.low).map(Ok),
+                Err(ended) => Ok(Err(ended)),
             }
-            places.extend(packed.high.map(|high| (path, high)));
-            places.extend(packed.mounts.into_iter().map(|mount| (mount.clone(), mount)));
+        })??;
+        let Some(packed) = packed else { return Ok(()) };
+        if packed.live_bytes < SPARSE_BELOW {
+            self.shrink_at(gate, &place.limb, &place.low)?;
         }
+        next.extend(packed.high.map(|low| Place { limb: place.limb.clone(), low }));
+        next.extend(packed.mounts.into_iter().map(|mount| Place { limb: mount.clone(), low: mount }));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Making room: compact, rebalance, cut, and let the root grow a level.
 
 use crate::art::{Blob, CHILD_BYTES, Child, Kind, Rebase, Scratch, Words, room_needed};
-use crate::buffer::{Exclusive, Gate, Reservation};
+use crate::buffer::{Claim, Exclusive, Gate, Reservation};
 use crate::error::Result;
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
@@ -37,6 +37,9 @@ impl Want<'_> {
     }
 }
 
+/// Blobs that one passage changes or makes at the most: the one without room, its parent, a neighbour or a new one.
+const PASSAGE_BLOBS: usize = 3;
+
 /// A compaction is worth it from this much garbage.
 const GARBAGE_WORTH: usize = BLOB_BYTES / 10;
 
@@ -57,6 +60,7 @@ impl<'a> Limb<'a> {
         let mut tries = Tries::default();
         let (mut level, mut wanted) = (0, want);
         loop {
+            self.buffer.claim(PASSAGE_BLOBS, Claim::Adds)?;
             let mut reservation = self.buffer.reserve(1)?;
             let outcome = {
                 let _entry = gate.enter();

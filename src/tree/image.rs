@@ -21,8 +21,10 @@ impl ImageFormat for Format {
     fn pack(&self, _id: BlobId, words: &SlotWords, out: &mut Vec<u8>) {
         let blob = Blob::new(Words::new(words));
         let end = (blob.heap_end() as usize).max(HEADER_BYTES);
-        // Worth a compaction only where it saves a block.
-        if (blob.garbage() as usize) >= BLOCK_BYTES / 2 {
+        // Worth a compaction where it saves a block. So an image takes no more blocks than its live bytes: a delete never
+        // makes it longer.
+        let live = end.saturating_sub(blob.garbage() as usize);
+        if live.div_ceil(BLOCK_BYTES) < end.div_ceil(BLOCK_BYTES) {
             let scratch = Scratch::new();
             if blob.pack(scratch.words(), Rebase::default()).is_ok() {
                 let packed = Blob::new(scratch.words());

@@ -1,8 +1,8 @@
 //! Neighbours: evening out two leaf blobs, merging two blobs, taking a level off the root.
 
 use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Words, room_needed};
-use crate::buffer::{Buffer, Exclusive, Gate};
-use crate::error::Result;
+use crate::buffer::{Buffer, Claim, Exclusive, Gate};
+use crate::error::{ErrorKind, Result};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
@@ -18,6 +18,8 @@ const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
 const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
 /// After a cut, or in a compaction, any two do that fit together: nothing will cut them again soon.
 const TIDY_SUM_BELOW: usize = BLOB_BYTES * 95 / 100;
+/// Blobs that a merge changes, with the one that it frees.
+const MERGE_BLOBS: usize = 3;
 /// How often a merge is tried against other threads before it is left to a later delete.
 const MERGE_TRIES: u32 = 8;
 
@@ -39,6 +41,7 @@ impl Merge {
         }
     }
 }
+
 /// Finds the limb to merge in, and how many bytes of the key lead to it.
 type Find<'f, 'a> = dyn Fn() -> Result<Option<(Limb<'a>, usize)>, Stop> + 'f;
 
@@ -224,7 +227,7 @@ fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
 impl<'a> Limb<'a> {
     /// Merges the leaf blob of `key` with a neighbour if both are empty enough, and what that leaves above. Best effort.
     pub(crate) fn shrink(&self, gate: &Gate, key: &[u8]) -> Result<()> {
-        self.shrink_from(gate, key, 0, Merge::Sparse)
+        self.shrink_found(gate, key, 0, Merge::Sparse, &|| self.innermost(key).map(Some))
     }
 
     /// Merges what a move has left sparse around both ends of a prefix's range, at every level. Best effort.
@@ -248,20 +251,15 @@ impl<'a> Limb<'a> {
                 Ok(level)
             })?;
             for level in 0..=top {
-                self.shrink_from(gate, key, level, Merge::Any)?;
+                self.shrink_found(gate, key, level, Merge::Any, &|| self.innermost(key).map(Some))?;
             }
         }
         Ok(())
     }
 
-    /// As [`shrink`](Self::shrink), from a level upwards.
-    fn shrink_from(&self, gate: &Gate, key: &[u8], level: u8, merge: Merge) -> Result<()> {
-        self.shrink_found(gate, key, level, merge, &|| self.innermost(key).map(Some))
-    }
-
-    /// The same in the limb that is mounted at `path`, if one is: `key` may lead further.
-    pub(super) fn shrink_at(&self, gate: &Gate, path: &[u8], key: &[u8], merge: Merge) -> Result<()> {
-        self.shrink_found(gate, key, 0, merge, &|| {
+    /// Merges the leaf blob of `key` in the limb that is mounted at `path`, if one is, with whatever fits: the key may lead further.
+    pub(super) fn shrink_at(&self, gate: &Gate, path: &[u8], key: &[u8]) -> Result<()> {
+        self.shrink_found(gate, key, 0, Merge::Any, &|| {
             let root = self.mounted_at(path)?;
             Ok(root.map(|(root, _)| (Self { root: root.guard.id(), ..*self }, path.len())))
         })
@@ -277,6 +275,10 @@ impl<'a> Limb<'a> {
     ) -> Result<()> {
         let mut tries = super::Tries::default();
         loop {
+            // Keys grow when they come under a shorter base, so a merge is no way to free space: it waits until there is some.
+            if let Err(full) = self.buffer.claim(MERGE_BLOBS, Claim::Adds) {
+                return if full.kind() == ErrorKind::NoSpace { Ok(()) } else { Err(full) };
+            }
             self.buffer.reserve(0)?;
             let outcome = {
                 let _entry = gate.enter();

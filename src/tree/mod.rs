@@ -32,6 +32,7 @@ mod workspace;
 mod write;
 
 pub(crate) use bounds::successor;
+pub(crate) use compact::Place as CompactPlace;
 pub(crate) use count::Counted;
 pub(crate) use image::Format;
 pub(crate) use mounts::Mount;

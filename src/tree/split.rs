@@ -203,6 +203,10 @@ impl<'a> Pair<'a> {
         let copy = copy_of(target);
         let half = Blob::new(copy.words());
         let mut strip = delta - self.delta;
+        if target.is_leaf() {
+            // An empty half must not get a base that is longer than what the blobs above admit: the base itself is a key.
+            strip = strip.min(target.below().longest());
+        }
         half.prune(cut, keep);
         if target.kind() == Some(Kind::Inner) {
             if keep == Keep::From

@@ -96,8 +96,12 @@ impl Visit {
                 problem(format!("its base does not start its fence {}", edge.escape_ascii()));
             }
         }
-        if self.bound.is_some_and(|bound| !bound.holds(blob.below())) {
-            problem("it may hold more than the entry that leads to it says".into());
+        let below = blob.below();
+        if let Some(bound) = self.bound.filter(|bound| !bound.holds(below)) {
+            let [own, said] = [below, bound].map(|below| (below.longest(), below.mounts()));
+            problem(format!(
+                "it may hold more than the entry that leads to it says: {own:?} is not in {said:?}"
+            ));
         }
         // The least separator above a mount's path, at whatever level, is the upper fence of its leaf blob.
         self.mounts(|path| {

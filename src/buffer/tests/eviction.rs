@@ -128,6 +128,42 @@ fn a_failed_write_of_a_victim_loses_nothing() {
     }
 }
 
+/// Where nothing can be written, changes end with NoSpace before they take the last clean blobs, and readers get on with
+/// these: each loads a few blobs and needs them all at once.
+#[test]
+fn reads_get_on_while_dirty_blobs_cannot_be_written() {
+    let (store, buffer) = buffer(4 << 20, false);
+    let clean: Vec<BlobId> = (0..200).map(|number| make(&buffer, number, 8000)).collect();
+    squeeze(&buffer);
+    assert_eq!(buffer.resident(), 0);
+    store.failures.store(u64::MAX, Relaxed);
+    let (mut dirty, mut at) = (0, 0);
+    let error = loop {
+        assert!(dirty < 100, "more dirty blobs than the cache holds");
+        match buffer.reserve(1) {
+            Ok(mut reservation) => set(&mut buffer.create(&mut reservation), 7, 8000),
+            Err(error) => break error,
+        }
+        dirty += 1;
+    };
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    assert!(dirty >= 48, "{dirty}");
+    for _ in 0..300 {
+        let path: Vec<BlobId> = (0..4).map(|step| clean[(at + step * 37) % 200]).collect();
+        at += 1;
+        let mut loads = 0;
+        while let Some(missing) = path.iter().find(|id| buffer.read(**id).is_err()) {
+            buffer.load(*missing).unwrap();
+            loads += 1;
+            assert!(loads < 20, "a reader of four blobs gets nowhere");
+        }
+        assert!(buffer.stats().committed_bytes <= 4 << 20);
+    }
+    assert_eq!(buffer.reserve(0).map(drop).unwrap_err().kind(), ErrorKind::NoSpace, "a change is refused");
+    store.failures.store(0, Relaxed);
+    drop(buffer.reserve(1).unwrap());
+}
+
 #[test]
 fn a_corrupt_image_is_an_error_each_time_and_names_the_blob() {
     for slab in [false, true] {

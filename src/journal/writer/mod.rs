@@ -12,7 +12,7 @@ mod switch;
 
 use super::Durability;
 use super::record::Kind;
-use super::tail::{EMERGENCY_BYTES, Tail, Work};
+use super::tail::{Floor, Tail, Work};
 use super::target::{Target, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
@@ -59,6 +59,8 @@ struct Files {
     /// The current file is still named `journal.next`.
     retiring: bool,
     chunk: u64,
+    /// The last switch found the device full.
+    scarce: bool,
     spare: Vec<u8>,
 }
 
@@ -170,6 +172,7 @@ impl Journal {
                 second: None,
                 retiring: false,
                 chunk: CHUNK_BYTES_MIN,
+                scarce: false,
                 spare: Vec::new(),
             }),
             durable: AtomicU64::new(start),
@@ -183,12 +186,12 @@ impl Journal {
     /// Makes sure that a record with `payload_bytes` can be appended without I/O. May do I/O: call it before the gate
     /// and before any latch.
     pub(crate) fn reserve(&self, payload_bytes: usize) -> Result<Reservation<'_>> {
-        self.reserve_above(payload_bytes, EMERGENCY_BYTES)
+        self.reserve_above(payload_bytes, Floor::Emergency)
     }
 
     /// The same, from the space kept for what makes space: deletes and checkpoints.
     pub(crate) fn reserve_emergency(&self, payload_bytes: usize) -> Result<Reservation<'_>> {
-        self.reserve_above(payload_bytes, 0)
+        self.reserve_above(payload_bytes, Floor::Switch)
     }
 
     /// Appends a record and gives it its sequence. No I/O and no waiting: call it under the latches of what it changed.
@@ -268,6 +271,11 @@ impl Journal {
     /// Bytes of records since the last switch.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.record_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Space that is allocated ahead of use, in bytes.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.tail.lock().free_bytes()
     }
 
     /// Memory that buffers take, in bytes.

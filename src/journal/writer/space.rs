@@ -3,12 +3,12 @@
 use super::{CHUNK_BYTES_MAX, Files, Journal, Reservation};
 use crate::error::Result;
 use crate::journal::record::check_length;
-use crate::journal::tail::{Lack, cost_of};
+use crate::journal::tail::{Floor, Lack, cost_of};
 use crate::journal::target::is_harmless;
 use crate::limits::BLOCK_BYTES;
 
 impl Journal {
-    pub(super) fn reserve_above(&self, payload_bytes: usize, floor: u64) -> Result<Reservation<'_>> {
+    pub(super) fn reserve_above(&self, payload_bytes: usize, floor: Floor) -> Result<Reservation<'_>> {
         check_length(payload_bytes)?;
         let cost = cost_of(payload_bytes);
         loop {
@@ -28,7 +28,7 @@ impl Journal {
         self.lead(self.turn.lock(), |files| {
             loop {
                 let mut tail = self.tail.lock();
-                if tail.lack(0, 0) != Some(Lack::Sequences) {
+                if tail.lack(0, Floor::None) != Some(Lack::Sequences) {
                     return Ok(());
                 }
                 let begun = tail.begin_mark_group();
@@ -44,7 +44,7 @@ impl Journal {
     }
 
     /// Allocates space in the file of `generation`, unless it has come to be there in the meantime.
-    fn grow(&self, generation: u64, cost: u64, floor: u64) -> Result<()> {
+    fn grow(&self, generation: u64, cost: u64, floor: Floor) -> Result<()> {
         self.lead(self.turn.lock(), |files| {
             let lack = self.tail.lock().lack(cost, floor);
             match lack {

@@ -3,7 +3,7 @@
 use super::{CHUNK_BYTES_MIN, Files, Journal};
 use crate::error::{Error, Result};
 use crate::journal::NEXT_NAME;
-use crate::journal::tail::EMERGENCY_BYTES;
+use crate::journal::tail::{EMERGENCY_BYTES, Floor, Lack};
 use crate::journal::target::{Target, is_harmless};
 use crate::limits::BLOCK_BYTES;
 use crate::sync::Ordering;
@@ -20,8 +20,15 @@ impl Journal {
             }
             self.reserve_noop(files)?;
             let second = match self.make_second(files.current.generation + 1, files.chunk) {
-                Err(error) if is_harmless(&error) => self.make_second_of_free_space(files),
-                outcome => outcome,
+                Err(error) if is_harmless(&error) => {
+                    files.scarce = true;
+                    files.chunk = CHUNK_BYTES_MIN;
+                    self.make_second_of_free_space(files)
+                }
+                outcome => {
+                    files.scarce = false;
+                    outcome
+                }
             };
             files.second = Some(second.map_err(|error| self.poison_unless_harmless(error))?);
             Ok(())
@@ -51,12 +58,29 @@ impl Journal {
             }
             files.current.install(&*self.storage).map_err(|error| self.poison(error))?;
             files.retiring = false;
+            if files.scarce {
+                return self.refill(files);
+            }
             if files.current.holds_no_group() && self.tail.lock().withdraw_if_unused() {
                 files.current.cut_to_header().map_err(|error| self.poison(error))?;
                 files.chunk = CHUNK_BYTES_MIN;
             }
             Ok(())
         })
+    }
+
+    /// On a full device the space that the old file took goes to the reserve first.
+    fn refill(&self, files: &mut Files) -> Result<()> {
+        let lack = self.tail.lock().lack(0, Floor::Emergency);
+        match lack {
+            Some(Lack::Space { generation, bytes }) if generation == files.current.generation => {
+                match self.grow_file(files, generation, bytes) {
+                    Err(error) if is_harmless(&error) => Ok(()),
+                    outcome => outcome,
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     fn reserve_noop(&self, files: &mut Files) -> Result<()> {

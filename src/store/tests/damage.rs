@@ -116,7 +116,7 @@ fn a_failed_sync_poisons_writes_and_reads_go_on() {
     poisoned(store.write_current(&[(ids[0], b"x")]));
     poisoned(store.begin_cut(2, 2));
     poisoned(store.finish_cut(b""));
-    poisoned(store.release_dead());
+    poisoned(store.release_dead(0));
     assert_eq!(read(&store, ids[0]).expect("read"), [1; 100]);
 }
 

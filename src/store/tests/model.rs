@@ -143,7 +143,7 @@ impl Model {
         self.write(&live, &shadows)?;
         self.store.finish_cut(&catalog_of(self.sequence))?;
         self.cutting = false;
-        if random.below(4) > 0 { self.store.release_dead() } else { Ok(()) }
+        if random.below(4) > 0 { self.store.release_dead(0) } else { Ok(()) }
     }
 
     pub(super) fn checkpoint(&mut self, random: &mut Random) -> Result<()> {

@@ -80,3 +80,44 @@ fn a_check_finds_bounds_that_do_not_hold_what_is_below() {
     drop(guard);
     finds(&rig, "may hold more than the entry");
 }
+
+#[test]
+fn a_walk_passes_over_a_mount_that_vanishes_under_it() {
+    let rig = two_blobs();
+    assert!(rig.mount(b"lib/in").is_some());
+    rig.limb().cut_at(&rig.gate, b"lib/a").unwrap();
+    let mut visits = 0;
+    rig.limb()
+        .walk(&mut |_| {
+            visits += 1;
+            // Root and left leaf blob were shown; then the root of the limb, an inner blob with two leaf blobs.
+            if visits == 3 {
+                let limb = rig.limb();
+                assert!(limb.retry(|_| limb.lock_leaf(b"li")).unwrap().remove(b"lib"));
+            }
+        })
+        .unwrap();
+    assert_eq!(visits, 4);
+    let (problems, stats) = rig.walked();
+    assert!(problems.is_empty() && stats.leaf_blobs == 2, "{problems:?} {stats:?}");
+    assert_eq!(rig.scan(b"", None, false, 10).len(), 3);
+}
+
+/// An empty limb was cut at long keys: its blobs then took a key as long as their bases, which nothing above knew of.
+#[test]
+fn cuts_of_an_empty_limb_keep_its_bounds() {
+    let rig = Rig::new(8 << 20);
+    assert!(rig.mount(b"dir").is_some());
+    for key in ["dir/some/long/path", "dir/some/long/path/longer", "dir/some/long/path/m"] {
+        rig.limb().cut_at(&rig.gate, key.as_bytes()).unwrap();
+        let (problems, _) = rig.walked();
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+    for (n, key) in
+        ["dir/some/long/path/", "dir/some/long/path", "dir/some/long/path/l", "dir"].into_iter().enumerate()
+    {
+        rig.put_as(key.as_bytes(), n as u64 + 1, b"v");
+        let (problems, _) = rig.walked();
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+}

@@ -552,6 +552,8 @@ proptest! {
                     }
                 }
             }
+            let (problems, _) = rig.walked();
+            prop_assert!(problems.is_empty(), "{:?}", problems);
         }
         rig.check(&model);
         prop_assert_eq!(rig.walked().1.mounts, mounts.len() as u64);

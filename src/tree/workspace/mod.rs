@@ -63,6 +63,11 @@ impl<'a> Workspace<'a> {
         Self { buffer, frames, database, works: BTreeMap::new(), reclaim: Vec::new(), has_cut: false }
     }
 
+    /// How many blobs it changes or makes.
+    pub(crate) fn blobs(&self) -> usize {
+        self.works.len()
+    }
+
     /// Whether limbs were cut, so that [`Limb::tidy`](super::Limb::tidy) finds something to do.
     pub(crate) fn has_cut(&self) -> bool {
         self.has_cut

@@ -8,8 +8,8 @@ use crate::store::BlobId;
 use super::Workspace;
 use super::carve::INLINE_BELOW;
 use super::path::slots;
-use crate::buffer::Gate;
-use crate::error::Result as Outcome;
+use crate::buffer::{Claim, Gate};
+use crate::error::{ErrorKind, Result as Outcome};
 use crate::tree::bounds::{common_prefix, successor};
 use crate::tree::grow::packed;
 use crate::tree::{Limb, Stop, Tries};
@@ -25,6 +25,10 @@ impl Limb<'_> {
     pub(crate) fn unmount(&self, gate: &Gate, database: u64, path: &[u8]) -> Outcome<bool> {
         let (mut tries, mut frames) = (Tries::default(), FRAMES);
         loop {
+            // Nothing is lost if it waits for space.
+            if let Err(full) = self.buffer.claim(2 * frames, Claim::Adds) {
+                return if full.kind() == ErrorKind::NoSpace { Ok(false) } else { Err(full) };
+            }
             let reservation = self.buffer.reserve(frames)?;
             let stop = {
                 let _closed = gate.close();

@@ -13,7 +13,7 @@ use crate::io::{MemoryStorage, Storage};
 use crate::limits::BLOB_BYTES;
 use crate::store::Store;
 use crate::tree::bounds::successor;
-use crate::tree::{Format, Limb, Tries};
+use crate::tree::{Format, Limb, Reclaimed, Tries};
 
 type Model = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
 
@@ -88,7 +88,7 @@ impl Rig {
     fn reclaim(&self, root: BlobId) {
         let limb = Limb::new(&self.buffer, root);
         // Mounts in it are forgotten: the tests here look at what is reachable only.
-        while !limb.retry(|_| limb.reclaim_once(&mut Default::default())).unwrap() {}
+        while !limb.retry(|_| limb.reclaim_once(&mut Reclaimed::default())).unwrap() {}
     }
 
     pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> u64 {
