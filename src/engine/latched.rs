@@ -96,9 +96,7 @@ pub(super) fn check_expectation(expectation: &Expectation, latched: &mut Latched
         Expectation::Version { tree, key, version } => {
             conflict_version(key, *version, latched.leaf(tree.id, key)?.version(key))
         }
-        Expectation::Absent { tree, key } => {
-            conflict_absent(key, latched.leaf(tree.id, key)?.version(key))
-        }
+        Expectation::Absent { tree, key } => conflict_absent(key, latched.leaf(tree.id, key)?.version(key)),
         Expectation::PrefixEmpty { tree, prefix } => {
             let end = successor(prefix);
             let meets = |held: &Held<'_>| held.tree == tree.id && held.fences.meet(prefix, end.as_deref());

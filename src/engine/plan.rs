@@ -13,14 +13,39 @@ use crate::tree::successor;
 /// One change of a plan. Later ones see earlier ones.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    Put { tree: Arc<TreeState>, key: Vec<u8>, value: Vec<u8> },
-    Delete { tree: Arc<TreeState>, key: Vec<u8> },
-    Rename { tree: Arc<TreeState>, src: Vec<u8>, dst: Vec<u8>, replace: bool },
+    Put {
+        tree: Arc<TreeState>,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Delete {
+        tree: Arc<TreeState>,
+        key: Vec<u8>,
+    },
+    Rename {
+        tree: Arc<TreeState>,
+        src: Vec<u8>,
+        dst: Vec<u8>,
+        replace: bool,
+    },
     /// All keys that start with `src` start with `dst` of the other tree instead.
-    RenamePrefix { tree: Arc<TreeState>, src: Vec<u8>, dst_tree: Arc<TreeState>, dst: Vec<u8>, replace: bool },
-    DeletePrefix { tree: Arc<TreeState>, prefix: Vec<u8> },
+    RenamePrefix {
+        tree: Arc<TreeState>,
+        src: Vec<u8>,
+        dst_tree: Arc<TreeState>,
+        dst: Vec<u8>,
+        replace: bool,
+    },
+    DeletePrefix {
+        tree: Arc<TreeState>,
+        prefix: Vec<u8>,
+    },
     /// The keys from `low` to below `high` (None: no bound).
-    DeleteRange { tree: Arc<TreeState>, low: Vec<u8>, high: Option<Vec<u8>> },
+    DeleteRange {
+        tree: Arc<TreeState>,
+        low: Vec<u8>,
+        high: Option<Vec<u8>>,
+    },
 }
 
 /// What must hold before the first change.

@@ -27,7 +27,10 @@ fn list(storage: &dyn Storage) -> Result<Vec<String>> {
 
 /// A record that cannot be what was written.
 fn not_replayed(sequence: u64, error: &Error) -> Error {
-    Error::new(ErrorKind::Corrupt, format_args!("journal: record {sequence} does not fit what is there: {error}"))
+    Error::new(
+        ErrorKind::Corrupt,
+        format_args!("journal: record {sequence} does not fit what is there: {error}"),
+    )
 }
 
 impl Engine {

@@ -45,15 +45,38 @@ impl Kind {
 /// One change of one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op<'a> {
-    Put { tree: u32, key: &'a [u8], value: &'a [u8] },
-    Delete { tree: u32, key: &'a [u8] },
-    Rename { tree: u32, src: &'a [u8], dst: &'a [u8] },
+    Put {
+        tree: u32,
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        tree: u32,
+        key: &'a [u8],
+    },
+    Rename {
+        tree: u32,
+        src: &'a [u8],
+        dst: &'a [u8],
+    },
     /// All keys that start with `src` start with `dst` of the other tree instead; what was there is gone. Versions stay.
-    RenamePrefix { tree: u32, src: &'a [u8], dst_tree: u32, dst: &'a [u8] },
+    RenamePrefix {
+        tree: u32,
+        src: &'a [u8],
+        dst_tree: u32,
+        dst: &'a [u8],
+    },
     /// All keys that start with the prefix, which may be empty.
-    DeletePrefix { tree: u32, prefix: &'a [u8] },
+    DeletePrefix {
+        tree: u32,
+        prefix: &'a [u8],
+    },
     /// All keys from `low` to below `high` (None: no bound).
-    DeleteRange { tree: u32, low: &'a [u8], high: Option<&'a [u8]> },
+    DeleteRange {
+        tree: u32,
+        low: &'a [u8],
+        high: Option<&'a [u8]>,
+    },
 }
 
 /// One commit.
@@ -303,7 +326,8 @@ mod tests {
             Op::DeleteRange { tree: 3, low: b"d", high: None },
             Op::DeleteRange { tree: 3, low: b"", high: Some(b"ef") },
         ];
-        let golden: [&[u8]; 4] = [b"\x01\x03ab/\xAC\x02\x01c", b"\x02\x00", b"\x03\x01d\x00", b"\x03\x00\x03ef"];
+        let golden: [&[u8]; 4] =
+            [b"\x01\x03ab/\xAC\x02\x01c", b"\x02\x00", b"\x03\x01d\x00", b"\x03\x00\x03ef"];
         for (op, golden) in ops.iter().zip(golden) {
             assert_eq!(encoded(&Record::One(*op)), golden);
         }
@@ -373,7 +397,8 @@ mod tests {
             (any::<u32>(), key(), key()).prop_map(|(tree, key, value)| Owned::Put(tree, key, value)),
             (any::<u32>(), key()).prop_map(|(tree, key)| Owned::Delete(tree, key)),
             (any::<u32>(), key(), key()).prop_map(|(tree, src, dst)| Owned::Rename(tree, src, dst)),
-            (any::<u32>(), key(), any::<u32>(), key()).prop_map(|(a, src, b, dst)| Owned::RenamePrefix(a, src, b, dst)),
+            (any::<u32>(), key(), any::<u32>(), key())
+                .prop_map(|(a, src, b, dst)| Owned::RenamePrefix(a, src, b, dst)),
             (any::<u32>(), key()).prop_map(|(tree, prefix)| Owned::DeletePrefix(tree, prefix)),
             (any::<u32>(), key(), proptest::option::of(key()))
                 .prop_map(|(tree, low, high)| Owned::DeleteRange(tree, low, high)),

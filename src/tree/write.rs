@@ -142,7 +142,12 @@ impl<'a> LockedLeaf<'a> {
     }
 
     /// The first entry from a key on that starts with the prefix and is wanted; all relative to the blob.
-    fn find_below(&self, prefix: &[u8], from: &[u8], wanted: impl Fn(&Cursor<'_>) -> bool) -> Option<Cursor<'a>> {
+    fn find_below(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        wanted: impl Fn(&Cursor<'_>) -> bool,
+    ) -> Option<Cursor<'a>> {
         let mut cursor = Cursor::new(self.blob());
         cursor.seek(from);
         while cursor.leaf().is_some() && cursor.key().starts_with(prefix) {

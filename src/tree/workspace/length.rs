@@ -76,8 +76,11 @@ impl Workspace<'_> {
     }
 }
 
-/// The children that have a part of the range and whose bounds do not rule a longer key out: id, delta, ends.
-fn children(blob: Blob<'_>, ends: Ends<'_>, most: Option<usize>) -> Vec<(BlobId, usize, [Option<Vec<u8>>; 2])> {
+/// A child, the delta of its base, and the ends of the range relative to it.
+type Part = (BlobId, usize, [Option<Vec<u8>>; 2]);
+
+/// The children that have a part of the range and whose bounds do not rule a longer key out.
+fn children(blob: Blob<'_>, ends: Ends<'_>, most: Option<usize>) -> Vec<Part> {
     let all = slots(blob);
     let mut found = Vec::new();
     for (at, slot) in all.iter().enumerate() {
@@ -91,12 +94,10 @@ fn children(blob: Blob<'_>, ends: Ends<'_>, most: Option<usize>) -> Vec<(BlobId,
             continue;
         }
         // An end inside the child's range starts with its base.
-        let inside = |end: &&[u8]| {
-            starts.is_none_or(|starts| starts < *end) && stops.is_none_or(|stops| *end < stops)
-        };
-        let under = |end: Option<&[u8]>| {
-            end.filter(inside).map(|end| end.get(delta..).unwrap_or(&[]).to_vec())
-        };
+        let inside =
+            |end: &&[u8]| starts.is_none_or(|starts| starts < *end) && stops.is_none_or(|stops| *end < stops);
+        let under =
+            |end: Option<&[u8]>| end.filter(inside).map(|end| end.get(delta..).unwrap_or(&[]).to_vec());
         found.push((BlobId(slot.child.id), delta, ends.map(under)));
     }
     found
