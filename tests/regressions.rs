@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ramus::io::{FaultStorage, MemoryStorage, Storage};
-use ramus::{Durability, ErrorKind, Options};
+use ramus::{Db, Durability, ErrorKind, Options};
 
 fn batched() -> Durability {
     Durability::Batched { bytes: 1 << 30, interval: None }
@@ -97,9 +97,8 @@ fn no_version_is_issued_again_after_a_checkpoint_and_a_crash() {
     assert!(reopened.default_tree().put("key", "v").unwrap() > seen);
 }
 
-/// Recovery that ends at damage did not look at the second journal file, whose marks were in force.
-#[test]
-fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
+/// A database whose checkpoint failed for lack of space at this operation, if that left its cut open.
+fn with_an_open_cut(operation: u64) -> Option<(FaultStorage, Db)> {
     let fault = FaultStorage::new();
     let storage: Arc<dyn Storage> = Arc::new(fault.clone());
     let db = options(&storage).durability(batched()).journal_bytes(1 << 30).open("").unwrap();
@@ -108,12 +107,18 @@ fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
         tree.put(format!("key/{n:06}"), [7; 1000]).unwrap();
     }
     db.sync().unwrap();
-    // The cut stays open, so the journal goes on in its second file.
-    let used: usize =
-        ["data.ramus", "journal.wal"].iter().map(|name| fault.contents(name).unwrap().len()).sum();
-    fault.set_full(Some(used as u64 + 500_000));
-    assert_eq!(db.checkpoint().unwrap_err().kind(), ErrorKind::NoSpace);
-    fault.set_full(None);
+    fault.fail_once(operation, std::io::ErrorKind::StorageFull);
+    let failed = db.checkpoint().is_err_and(|error| error.kind() == ErrorKind::NoSpace);
+    let second = fault.contents("journal.next").unwrap_or_default();
+    (failed && tree.put("key", "v").is_ok() && second.starts_with(b"RAMUSJNL")).then_some((fault, db))
+}
+
+/// Recovery that ends at damage did not look at the second journal file, whose marks were in force.
+#[test]
+fn no_version_is_issued_again_after_the_journal_is_cut_at_damage() {
+    // An image that finds no space leaves the cut open, so the journal goes on in its second file.
+    let (fault, db) = (0..200).find_map(with_an_open_cut).expect("some operation writes an image");
+    let tree = db.default_tree();
     let mut seen = 0;
     for _ in 0..1_100_000 {
         seen = tree.put("key", "v").unwrap();
