@@ -3,12 +3,13 @@
 use crate::namespace::{Kind, Namespace, Result};
 
 pub fn demo(namespace: &Namespace) -> Result<()> {
-    let show = |call: String, outcome: Result<()>| match outcome {
-        Ok(()) => Ok(println!("{call:<52} ok")),
-        Err(error) => match error.errno() {
-            Some(errno) => Ok(println!("{call:<52} {errno}")),
-            None => Err(error),
-        },
+    let show = |call: String, outcome: Result<()>| -> Result<()> {
+        let told = match outcome {
+            Ok(()) => "ok",
+            Err(error) => error.errno().ok_or(error)?.name(),
+        };
+        println!("{call:<52} {told}");
+        Ok(())
     };
     let mkdir = |path| show(format!("mkdir {path}"), namespace.mkdir(path));
     let create = |path| show(format!("create {path}"), namespace.create(path));

@@ -19,7 +19,8 @@
 //!
 //! - *All of the directory starts with D*, its own record and all below it, and nothing else does: names hold no slash, so the
 //!   slash at the end of D cannot be part of a longer name. So a move of the directory is one `rename_prefix` of D, and the
-//!   move onto an empty directory is the same with `Replace`.
+//!   move onto an empty directory is the same with `Replace`. (Trees do not have that call and `count_prefix` yet; `namespace/prefix.rs`
+//!   stands in for them, key by key.)
 //! - *Its entries start with D and a slash*, which its own record does not. With a single slash between names they would have
 //!   no such prefix of their own. Now "the directory is empty" is one `expect_prefix_empty`, which the commit of an rmdir or of a
 //!   rename checks against all other threads; no count of entries is kept that all creations in a directory would queue for.

@@ -5,7 +5,6 @@
 
 use ramus::{Batch, IfExists};
 
-#[allow(unused_imports, reason = "the stand-in's trait")]
 use super::prefix::BatchPrefixes;
 use super::{Errno, Found, Inode, Name, Namespace, Path, Result};
 
@@ -34,7 +33,7 @@ impl Namespace {
                 true => (path.directory_key(), Name::Directory { inode }),
                 false => (path.file_key().to_vec(), Name::File { inode, size: 0 }),
             };
-            self.commit(false, |batch| {
+            self.commit(|batch| {
                 batch.expect_version(&self.names, path.parent().directory_key(), parent);
                 self.expect_free(batch, path);
                 batch.put(&self.names, key, name.encode());
@@ -56,7 +55,7 @@ impl Namespace {
                 }
                 Name::Linked { inode } => {
                     let (shared, version) = self.shared_inode(inode)?;
-                    self.commit(false, |batch| {
+                    self.commit(|batch| {
                         batch.expect_version(&self.names, path.file_key(), found.version);
                         batch.expect_version(&self.inodes, Inode::key(inode), version);
                         batch.put(&self.inodes, Inode::key(inode), Inode { size, ..shared }.encode());
@@ -86,7 +85,7 @@ impl Namespace {
                     (inode, Inode { links: shared.links + 1, ..shared }, Some(version))
                 }
             };
-            self.commit(false, |batch| {
+            self.commit(|batch| {
                 batch.expect_version(&self.names, old.file_key(), found.version);
                 batch.expect_version(&self.names, new.parent().directory_key(), parent);
                 self.expect_free(batch, &new);
@@ -107,7 +106,7 @@ impl Namespace {
         self.retry(|| {
             let found = self.existing(&path)?;
             let drop_name = self.drop_name(&path, &found)?;
-            self.commit(false, |batch| {
+            self.commit(|batch| {
                 drop_name(batch);
                 batch.delete(&self.names, path.file_key());
             })
@@ -123,7 +122,7 @@ impl Namespace {
         self.retry(|| {
             let version = self.directory(&path)?;
             self.check_empty(&path)?;
-            self.commit(false, |batch| {
+            self.commit(|batch| {
                 batch.expect_version(&self.names, path.directory_key(), version);
                 batch.expect_prefix_empty(&self.names, path.entries_prefix());
                 batch.delete(&self.names, path.directory_key());
@@ -163,7 +162,7 @@ impl Namespace {
             _ => self.check_empty(new)?,
         }
         let parent = self.parent(new)?;
-        self.commit(true, |batch| {
+        self.commit_alone(|batch| {
             batch.expect_version(&self.names, new.parent().directory_key(), parent);
             batch.expect_absent(&self.names, new.file_key());
             // What is replaced is then an empty directory or nothing.
@@ -181,13 +180,13 @@ impl Namespace {
         if let Some(over) = over.filter(|over| over.name.inode() == found.name.inode()) {
             // Two names of one file, or the same name: POSIX leaves both. That they were so at one instant has to be proven, or
             // this may be the file that another thread has just moved from one to the other.
-            return self.commit(false, |batch| {
+            return self.commit(|batch| {
                 batch.expect_version(&self.names, old.file_key(), found.version);
                 batch.expect_version(&self.names, new.file_key(), over.version);
             });
         }
         let drop_name = over.as_ref().map(|over| self.drop_name(new, over)).transpose()?;
-        self.commit(false, |batch| {
+        self.commit(|batch| {
             batch.expect_version(&self.names, old.file_key(), found.version);
             batch.expect_version(&self.names, new.parent().directory_key(), parent);
             match drop_name {

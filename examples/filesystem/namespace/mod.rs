@@ -17,7 +17,6 @@ pub use read::{DirEntry, Kind, Stat};
 
 use inodes::InodeNumbers;
 use path::{Path, ROOT};
-use prefix::Turn;
 use record::{Inode, Name};
 
 /// A call that lost so many races gives up with the database's Conflict. Each lost race is a call of another thread that was done.
@@ -72,9 +71,8 @@ impl Namespace {
         }
     }
 
-    /// One commit. `moves_prefix` says whether `fill` renames a prefix.
-    fn commit(&self, moves_prefix: bool, fill: impl FnOnce(&mut Batch)) -> Result<()> {
-        let _turn = Turn::take(moves_prefix);
+    fn commit(&self, fill: impl FnOnce(&mut Batch)) -> Result<()> {
+        let _turn = prefix::shared_turn();
         self.db.batch(fill)?;
         Ok(())
     }

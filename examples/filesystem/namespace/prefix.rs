@@ -1,11 +1,15 @@
 //! Stand-ins for calls on prefixes that trees and batches do not have yet, under the names and with the signatures those will
-//! have. They cost a scan and a change for every key; the calls themselves are to cost O(depth).
+//! have. They cost a scan and a change for every key, so that a move is held to the limits of a batch; the calls themselves are
+//! to cost O(depth).
 //!
-//! To go over to them: delete this file, and the two lines in `mod.rs` that the compiler then names.
+//! To go over to them: delete this file, its `mod` and the turn in `mod.rs`, and the `use` of its traits in `read.rs` and
+//! `change.rs`; what is `commit_alone` there becomes `commit`.
 
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use ramus::{Batch, Entry, IfExists, Result, Tree};
+
+use super::Namespace;
 
 /// Sums over all keys that start with a prefix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,20 +34,19 @@ pub trait BatchPrefixes {
     );
 }
 
-/// A prefix is read before its keys are moved: no key may come to it meanwhile. Held by every commit that adds names.
-pub enum Turn {
-    Shared(#[expect(dead_code, reason = "held, not used")] RwLockReadGuard<'static, ()>),
-    Alone(#[expect(dead_code, reason = "held, not used")] RwLockWriteGuard<'static, ()>),
-}
-
+/// A prefix is read before its keys are moved: no key may come to it in between. Shared by all commits but those moves.
 static TURN: RwLock<()> = RwLock::new(());
 
-impl Turn {
-    pub fn take(alone: bool) -> Self {
-        match alone {
-            true => Self::Alone(TURN.write().unwrap_or_else(|poisoned| poisoned.into_inner())),
-            false => Self::Shared(TURN.read().unwrap_or_else(|poisoned| poisoned.into_inner())),
-        }
+pub fn shared_turn() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Namespace {
+    /// One commit that moves a prefix.
+    pub(super) fn commit_alone(&self, fill: impl FnOnce(&mut Batch)) -> super::Result<()> {
+        let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+        self.db.batch(fill)?;
+        Ok(())
     }
 }
 

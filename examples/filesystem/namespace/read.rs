@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use ramus::Entry;
 
-#[allow(unused_imports, reason = "the stand-in's trait")]
 use super::prefix::TreePrefixes;
 use super::{Inode, Name, Namespace, Path, Result, race};
 
@@ -53,7 +52,7 @@ impl Namespace {
                 Name::Linked { inode } => {
                     let (shared, version) = self.shared_inode(inode)?;
                     // A batch without changes proves that both records were so at one instant.
-                    self.commit(false, |batch| {
+                    self.commit(|batch| {
                         batch.expect_version(&self.names, path.file_key(), found.version);
                         batch.expect_version(&self.inodes, Inode::key(inode), version);
                     })?;
