@@ -57,7 +57,7 @@ fn assert_whole(namespace: &Namespace) {
 
 /// A path of up to four short names, so that calls meet; now and then with a slash at its end.
 fn random_path(dice: &mut Dice) -> String {
-    let depth = 1 + dice.below(4);
+    let depth = 1 + dice.below(4).min(dice.below(4));
     let mut path = String::new();
     for _ in 0..depth {
         path += "/";
