@@ -111,6 +111,13 @@ impl Child {
     }
 }
 
+/// A child of an inner blob and its separator, None for the leftmost.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) separator: Option<Vec<u8>>,
+    pub(crate) child: Child,
+}
+
 impl Blob<'_> {
     /// The child whose range holds `key` (relative to this blob).
     #[inline]
@@ -193,6 +200,18 @@ impl Blob<'_> {
             _ => return false,
         }
         true
+    }
+
+    /// All children in order with their separators, the leftmost first.
+    pub(crate) fn slots(self) -> Vec<Slot> {
+        let mut slots = vec![Slot { separator: None, child: self.leftmost_child() }];
+        let mut cursor = Cursor::new(self);
+        cursor.first();
+        while let Some(leaf) = cursor.leaf() {
+            slots.push(Slot { separator: Some(cursor.key().to_vec()), child: self.child_of(leaf) });
+            cursor.advance();
+        }
+        slots
     }
 
     /// All children in order, the leftmost first.

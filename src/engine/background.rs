@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::exclusive::RECLAIM_PASSAGES;
+use super::unmount::Looks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal};
 use crate::sync::{Ordering, spawn};
@@ -111,7 +112,7 @@ impl Engine {
             Durability::Sync => None,
         };
         let _ended = Ended(self);
-        let mut synced = Instant::now();
+        let (mut synced, mut looks) = (Instant::now(), Looks::new());
         loop {
             let (checkpoint, reclaim) = {
                 let mut wake = self.wake.lock();
@@ -130,6 +131,7 @@ impl Engine {
             if reclaim && !self.reclaim_some(RECLAIM_PASSAGES) {
                 self.ask_for_reclaim();
             }
+            self.look_at_mounts(&mut looks);
             if interval.is_some_and(|interval| synced.elapsed() >= interval) {
                 // A failed sync has poisoned the journal: the next commit reports it.
                 let _ = self.sync();

@@ -26,6 +26,7 @@ mod plan;
 mod recovery;
 mod space;
 mod trees;
+mod unmount;
 
 pub(crate) use catalog::TreeState;
 pub use check::CheckReport;

@@ -88,13 +88,18 @@ impl Life {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// The move counter.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
+    }
+
     /// Before the first store of a move; the gate is closed.
     pub(crate) fn begin_move(&self) {
         self.moves.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::Release);
     }
 
-    /// After the last one, before the latches are released.
+    /// After the last one.
     pub(crate) fn end_move(&self) {
         self.moves.fetch_add(1, Ordering::Release);
     }

@@ -1,6 +1,6 @@
 //! Finding the mounts of a limb, by way of the bounds that say where there may be any.
 
-use crate::art::{Blob, Child, Cursor};
+use crate::art::{Blob, Cursor};
 use crate::buffer::Gate;
 use crate::error::Result;
 
@@ -60,13 +60,15 @@ impl<'a> Search<'a, '_> {
             self.visit_leaf(step.blob(), lead, found);
             return step.validate().inspect_err(|_| found.truncate(before));
         }
-        for (separator, child, ends) in children(step.blob()) {
-            let behind = |end: Vec<u8>| self.from >= [lead, &end].concat().as_slice();
-            if !child.below.mounts() || ends.is_some_and(behind) {
+        let all = step.blob().slots();
+        let spell = |separator: &Vec<u8>| [lead, separator].concat();
+        for (at, slot) in all.iter().enumerate() {
+            let ends = all.get(at + 1).and_then(|next| next.separator.as_ref()).map(spell);
+            if !slot.child.below.mounts() || ends.is_some_and(|end| end.as_slice() <= self.from) {
                 continue;
             }
-            let begins = separator.map_or_else(|| low.to_vec(), |separator| [lead, &separator].concat());
-            let next = self.limb.child_step(step, child, usize::MAX)?;
+            let begins = slot.separator.as_ref().map_or_else(|| low.to_vec(), spell);
+            let next = self.limb.child_step(step, slot.child, usize::MAX)?;
             self.visit(&next, &begins, found)?;
             if found.len() >= self.most {
                 break;
@@ -88,22 +90,4 @@ impl<'a> Search<'a, '_> {
             cursor.advance();
         }
     }
-}
-
-/// The children of an inner blob: where each begins (None: where the blob does), itself, where it ends (None: where the blob
-/// does).
-fn children(blob: Blob<'_>) -> Vec<(Option<Vec<u8>>, Child, Option<Vec<u8>>)> {
-    let mut children: Vec<(Option<Vec<u8>>, Child, Option<Vec<u8>>)> =
-        vec![(None, blob.leftmost_child(), None)];
-    let mut cursor = Cursor::new(blob);
-    cursor.first();
-    while let Some(leaf) = cursor.leaf() {
-        let separator = cursor.key().to_vec();
-        if let Some(last) = children.last_mut() {
-            last.2 = Some(separator.clone());
-        }
-        children.push((Some(separator), blob.child_of(leaf), None));
-        cursor.advance();
-    }
-    children
 }

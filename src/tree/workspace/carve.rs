@@ -3,11 +3,11 @@
 //! Only the blobs along the two cuts are touched: at most two a level, and those whose bases are shorter than the path
 //! that the keys lose.
 
-use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, room_needed};
+use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Slot, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
-use super::path::{Hop, Slot, slots};
+use super::path::Hop;
 use super::{Taken, Workspace};
 use crate::tree::Stop;
 use crate::tree::bounds::{common_prefix, successor};
@@ -176,7 +176,7 @@ impl Workspace<'_> {
     ) -> Result<Taken, Stop> {
         let from = low.get(top.base..).unwrap_or(&[]);
         let to = high.map(|high| high.get(top.base..).unwrap_or(&[]));
-        let all = self.peek(top.id, slots)?;
+        let all = self.peek(top.id, |blob| blob.slots())?;
         let starts = |at: usize| all[at].separator.as_deref().unwrap_or(&[]);
         let first = (0..all.len()).rposition(|at| starts(at) <= from).unwrap_or(0);
         let last = (0..all.len()).rposition(|at| to.is_none_or(|to| starts(at) < to)).unwrap_or(0).max(first);

@@ -4,7 +4,7 @@ use crate::art::{Below, Blob, CHILD_BYTES, Child, Keep, Kind, Rebase, Scratch, r
 use crate::store::BlobId;
 
 use super::Workspace;
-use super::path::{Hop, Place, slots};
+use super::path::{Hop, Place};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::tree::Stop;
 use crate::tree::grow::packed;
@@ -159,7 +159,7 @@ impl Workspace<'_> {
             below.prune(cut, Keep::Below);
             from.prune(cut, Keep::From);
         } else {
-            let all = slots(blob);
+            let all = blob.slots();
             let at =
                 all.iter().rposition(|slot| slot.separator.as_deref().unwrap_or(&[]) <= cut).unwrap_or(0);
             let slot = &all[at];

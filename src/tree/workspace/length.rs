@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Workspace;
-use super::path::slots;
 use crate::art::{Blob, Cursor};
 use crate::store::BlobId;
 use crate::tree::Stop;
@@ -81,7 +80,7 @@ type Part = (BlobId, usize, [Option<Vec<u8>>; 2]);
 
 /// The children that have a part of the range and whose bounds do not rule a longer key out.
 fn children(blob: Blob<'_>, ends: Ends<'_>, most: Option<usize>) -> Vec<Part> {
-    let all = slots(blob);
+    let all = blob.slots();
     let mut found = Vec::new();
     for (at, slot) in all.iter().enumerate() {
         let starts = slot.separator.as_deref();

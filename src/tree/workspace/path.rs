@@ -30,25 +30,6 @@ impl Hop {
     }
 }
 
-/// A child of an inner blob and its separator, None for the leftmost.
-#[derive(Debug, Clone)]
-pub(super) struct Slot {
-    pub(super) separator: Option<Vec<u8>>,
-    pub(super) child: Child,
-}
-
-/// All children of an inner blob in order.
-pub(super) fn slots(blob: Blob<'_>) -> Vec<Slot> {
-    let mut slots = vec![Slot { separator: None, child: blob.leftmost_child() }];
-    let mut cursor = Cursor::new(blob);
-    cursor.first();
-    while let Some(leaf) = cursor.leaf() {
-        slots.push(Slot { separator: Some(cursor.key().to_vec()), child: blob.child_of(leaf) });
-        cursor.advance();
-    }
-    slots
-}
-
 /// The limb that a key is in, and how many of the key's bytes lead there; the mount at exactly that key, if there is one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -228,7 +209,7 @@ impl Workspace<'_> {
             if blob.is_leaf() {
                 return longest_in(blob, from, to);
             }
-            let all = slots(blob);
+            let all = blob.slots();
             let ends = |at: usize| all.get(at + 1).and_then(|next| next.separator.as_deref());
             let meets = |at: &usize| {
                 let starts = all[*at].separator.as_deref().unwrap_or(&[]);

@@ -4,7 +4,6 @@ use crate::art::{Blob, Child, Rebase, Scratch};
 use crate::store::BlobId;
 
 use super::Workspace;
-use super::path::slots;
 use crate::tree::Stop;
 
 impl Workspace<'_> {
@@ -21,7 +20,7 @@ impl Workspace<'_> {
         }
         let packed = Blob::new(target.words());
         if !blob.is_leaf() {
-            let all = slots(packed);
+            let all = packed.slots();
             for slot in all {
                 let delta = usize::from(slot.child.delta);
                 let child = match delta.checked_sub(strip) {
@@ -58,7 +57,7 @@ impl Workspace<'_> {
         let next = self.peek(BlobId(child.id), |blob| match (blob.is_leaf(), right) {
             (true, _) => None,
             (false, false) => Some(blob.leftmost_child()),
-            (false, true) => slots(blob).last().map(|slot| slot.child),
+            (false, true) => blob.slots().last().map(|slot| slot.child),
         })?;
         match next {
             Some(next) => Ok(base.max(self.edge_base(next, base + usize::from(next.delta), right)?)),

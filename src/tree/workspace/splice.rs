@@ -7,7 +7,6 @@ use crate::store::BlobId;
 
 use super::Workspace;
 use super::carve::INLINE_BELOW;
-use super::path::slots;
 use crate::buffer::{Claim, Gate};
 use crate::error::{ErrorKind, Result as Outcome};
 use crate::tree::bounds::{common_prefix, successor};
@@ -150,7 +149,7 @@ impl Workspace<'_> {
     /// Makes the bases along a limb's right edge shorter. None: a blob there is too full.
     fn lead_edge(&mut self, id: BlobId, lead: &[u8]) -> Result<Option<Child>, Stop> {
         let Some(_) = self.lead(id, lead)? else { return Ok(None) };
-        let last = self.peek(id, |blob| if blob.is_leaf() { None } else { slots(blob).pop() })?;
+        let last = self.peek(id, |blob| if blob.is_leaf() { None } else { blob.slots().pop() })?;
         if let Some(slot) = last {
             // Its base was that of its parent: empty.
             let Some(child) = self.lead_edge(BlobId(slot.child.id), lead)? else { return Ok(None) };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::path::slots;
 use super::*;
 use crate::art::{Below, Cursor};
 use crate::buffer::Gate;
@@ -181,7 +180,7 @@ impl Rig {
             }
             return;
         }
-        let all = slots(blob);
+        let all = blob.slots();
         for (at, slot) in all.iter().enumerate() {
             let spell = |part: &Vec<u8>| [lead, part].concat();
             let from = slot.separator.as_ref().map(spell);
