@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{listed_paths, shuffle};
+use common::{in_random_order, listed_paths};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ramus::{Db, Durability, IfExists, Options, Tree};
 use tempfile::TempDir;
@@ -96,7 +96,8 @@ fn rig() -> Rig {
     let options = Options::new().durability(batched).cache_bytes(4 << 30).journal_bytes(2 << 30);
     let db = options.flush_on_drop(false).open(dir.path().join("db")).expect("the database opens");
     let tree = db.default_tree();
-    shuffle(&mut keys, 1);
+    let count = keys.len();
+    let keys = in_random_order(keys, count);
     for key in &keys {
         tree.put(key, VALUE).expect("put");
     }
