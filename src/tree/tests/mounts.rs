@@ -23,7 +23,7 @@ pub(crate) fn mount_by_hand(
             return None;
         }
         let leaf = limb.retry(|_| limb.lock_leaf(path)).unwrap();
-        if leaf.has_prefix(path) {
+        if !matches!(leaf.next_below(path, path), Next::Nothing) {
             return None;
         }
         let fits = leaf.fits(room_needed(path.len(), 8));
