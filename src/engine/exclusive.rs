@@ -373,7 +373,10 @@ fn rename_prefix(
         return Err(Error::new(ErrorKind::Exists, what).into());
     }
     let most = KEY_BYTES_MAX - dst.len();
-    let is_sure = space.longest(tree.root(), src).in_tree(tree)? <= most;
+    // The cheap answers first.
+    let is_sure = dst.len() <= src.len()
+        || space.longest_of_all(tree.root()).in_tree(tree)?.saturating_sub(src.len()) <= most
+        || space.longest(tree.root(), src).in_tree(tree)? <= most;
     if !is_sure && space.any_longer(tree.root(), src, most, known).in_tree(tree)? {
         let what = format_args!(
             "rename: a key that starts with \"{}\" would be over the limit of {KEY_BYTES_MAX} bytes",

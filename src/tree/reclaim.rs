@@ -38,7 +38,7 @@ impl Reclaimed {
 }
 
 /// The last child of an inner blob and its separator, None for the leftmost.
-fn last_child(blob: Blob<'_>) -> (Option<Vec<u8>>, Child) {
+pub(super) fn last_child(blob: Blob<'_>) -> (Option<Vec<u8>>, Child) {
     let mut cursor = Cursor::new(blob);
     cursor.last();
     match cursor.leaf() {

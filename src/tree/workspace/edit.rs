@@ -4,7 +4,7 @@ use crate::art::{Below, Blob, CHILD_BYTES, Child, Keep, Kind, Rebase, Scratch, r
 use crate::store::BlobId;
 
 use super::Workspace;
-use super::path::{Hop, Place};
+use super::path::{Hop, Place, route};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::tree::Stop;
 use crate::tree::grow::packed;
@@ -159,20 +159,16 @@ impl Workspace<'_> {
             below.prune(cut, Keep::Below);
             from.prune(cut, Keep::From);
         } else {
-            let all = blob.slots();
-            let at =
-                all.iter().rposition(|slot| slot.separator.as_deref().unwrap_or(&[]) <= cut).unwrap_or(0);
-            let slot = &all[at];
+            let (child, separator, _) = route(blob, cut);
             below.prune(cut, Keep::Below);
             from.prune(cut, Keep::From);
-            if slot.separator.as_deref() == Some(cut) {
+            if separator.as_deref() == Some(cut) {
                 // The cut is a separator: it moves up, its child becomes the right half's leftmost.
-                from.set_leftmost_child(slot.child);
+                from.set_leftmost_child(child);
                 from.remove(cut);
             } else {
-                let child = slot.child;
                 let (kept, new) = self.split(BlobId(child.id), base + usize::from(child.delta), key)?;
-                below.set_child(slot.separator.as_deref(), Child { delta: child.delta, ..kept });
+                below.set_child(separator.as_deref(), Child { delta: child.delta, ..kept });
                 from.set_leftmost_child(Child { delta: child.delta, ..new });
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct Place {
 }
 
 /// The child for `key` and the separators around it, all relative to the blob.
-fn route(blob: Blob<'_>, key: &[u8]) -> (Child, Option<Vec<u8>>, Option<Vec<u8>>) {
+pub(super) fn route(blob: Blob<'_>, key: &[u8]) -> (Child, Option<Vec<u8>>, Option<Vec<u8>>) {
     let mut cursor = Cursor::new(blob);
     // The separator just above the key, then back to the one at most it.
     cursor.seek(&[key, &[0]].concat());
@@ -189,6 +189,11 @@ impl Workspace<'_> {
                 _ => First::Record,
             }
         })
+    }
+
+    /// How long a key of a tree may be: an upper bound.
+    pub(crate) fn longest_of_all(&self, root: BlobId) -> Result<usize, Stop> {
+        self.peek(root, |blob| blob.below().longest())
     }
 
     /// How much longer than the prefix a key that starts with it may be: an upper bound.

@@ -5,6 +5,7 @@ use crate::store::BlobId;
 
 use super::Workspace;
 use crate::tree::Stop;
+use crate::tree::reclaim::last_child;
 
 impl Workspace<'_> {
     /// Makes a blob's base `strip` bytes longer: all keys below it start with the same bytes there. Children whose bases are
@@ -57,7 +58,7 @@ impl Workspace<'_> {
         let next = self.peek(BlobId(child.id), |blob| match (blob.is_leaf(), right) {
             (true, _) => None,
             (false, false) => Some(blob.leftmost_child()),
-            (false, true) => blob.slots().last().map(|slot| slot.child),
+            (false, true) => Some(last_child(blob).1),
         })?;
         match next {
             Some(next) => Ok(base.max(self.edge_base(next, base + usize::from(next.delta), right)?)),

@@ -11,6 +11,7 @@ use crate::buffer::{Claim, Gate};
 use crate::error::{ErrorKind, Result as Outcome};
 use crate::tree::bounds::{common_prefix, successor};
 use crate::tree::grow::packed;
+use crate::tree::reclaim::last_child;
 use crate::tree::{Limb, Stop, Tries};
 
 /// Blobs that a splice makes at the most, in a limb of usual height; with more it starts again.
@@ -149,12 +150,12 @@ impl Workspace<'_> {
     /// Makes the bases along a limb's right edge shorter. None: a blob there is too full.
     fn lead_edge(&mut self, id: BlobId, lead: &[u8]) -> Result<Option<Child>, Stop> {
         let Some(_) = self.lead(id, lead)? else { return Ok(None) };
-        let last = self.peek(id, |blob| if blob.is_leaf() { None } else { blob.slots().pop() })?;
-        if let Some(slot) = last {
+        let last = self.peek(id, |blob| (!blob.is_leaf()).then(|| last_child(blob)))?;
+        if let Some((separator, last)) = last {
             // Its base was that of its parent: empty.
-            let Some(child) = self.lead_edge(BlobId(slot.child.id), lead)? else { return Ok(None) };
-            let child = Child { delta: slot.child.delta - lead.len() as u16, ..child };
-            self.edit(id)?.set_child(slot.separator.as_deref(), child);
+            let Some(child) = self.lead_edge(BlobId(last.id), lead)? else { return Ok(None) };
+            let child = Child { delta: last.delta - lead.len() as u16, ..child };
+            self.edit(id)?.set_child(separator.as_deref(), child);
         }
         Ok(Some(self.peek(id, |blob| blob.as_child(0))?))
     }
