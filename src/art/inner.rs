@@ -39,7 +39,7 @@ const LONGEST: u16 = (1 << 14) - 1;
 const _: () = assert!(KEY_BYTES_MAX <= LONGEST as usize);
 
 impl Below {
-    /// No key longer than `longest`, and mounts or not.
+    /// No key longer than `longest`, at the limit any key, and mounts or not.
     pub(crate) fn new(longest: usize, mounts: bool) -> Self {
         Self(longest.min(KEY_BYTES_MAX) as u16 | if mounts { MOUNTS } else { 0 })
     }
@@ -69,9 +69,10 @@ impl Below {
         Self::new(self.longest() + bytes, self.mounts())
     }
 
-    /// The same, seen from a base that is so many bytes longer.
+    /// The same, seen from a base that is so many bytes longer. The limit itself stands for whatever was cut down to it.
     pub(crate) fn over(self, bytes: usize) -> Self {
-        Self::new(self.longest().saturating_sub(bytes), self.mounts())
+        let cut = if self.longest() < KEY_BYTES_MAX { bytes } else { 0 };
+        Self::new(self.longest().saturating_sub(cut), self.mounts())
     }
 
     /// What bounds both.

@@ -1,0 +1,136 @@
+//! What very many directory moves leave behind: fill of the leaf blobs, mounts, and the time of a get, before, right after,
+//! when the background thread has put back what has come to rest, and after `compact`.
+//!
+//! Paths come from the list that `RAMUS_PATHS` names (one a line), `RAMUS_BENCH_KEYS` of them (two million without it);
+//! `RAMUS_BENCH_MOVES` is the number of moves (100,000 without it).
+
+mod common;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use common::{Random, in_random_order, listed_paths};
+use ramus::{Db, Durability, Entry, ErrorKind, IfExists, Options, Tree};
+
+const VALUE: [u8; 96] = [7; 96];
+/// Gets in one measurement.
+const GETS: usize = 300_000;
+
+fn number(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+fn some_key(tree: &Tree, random: &mut Random, keys: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let from = &keys[random.next() % keys.len()];
+    match tree.range::<&[u8]>(&from[..]..).keys_only().limit(1).next()?.ok()? {
+        Entry::Record { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
+/// One of the directories that a key is in, with the slash at its end.
+fn some_ancestor<'k>(random: &mut Random, key: &'k [u8]) -> Option<&'k [u8]> {
+    let ends: Vec<usize> = (0..key.len()).filter(|at| key[*at] == b'/').collect();
+    (!ends.is_empty()).then(|| &key[..=ends[random.next() % ends.len()]])
+}
+
+/// Median nanoseconds of a get, over rounds of keys in random order that are there now.
+fn get_nanos(tree: &Tree, random: &mut Random) -> f64 {
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for entry in tree.iter().keys_only() {
+        if let Entry::Record { key, .. } = entry.expect("a record") {
+            keys.push(key);
+        }
+    }
+    let probes: Vec<usize> = (0..GETS).map(|_| random.next() % keys.len()).collect();
+    let mut rounds: Vec<f64> = probes
+        .chunks(GETS / 15)
+        .map(|round| {
+            let started = Instant::now();
+            for at in round {
+                black_box(tree.get(&keys[*at]).expect("get").expect("a record"));
+            }
+            started.elapsed().as_nanos() as f64 / round.len() as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+fn report(what: &str, db: &Db, random: &mut Random) {
+    let stats = db.survey().expect("survey");
+    let survey = stats.survey.as_ref().expect("a survey was asked for");
+    let blobs = survey.leaf_blobs + survey.inner_blobs;
+    println!(
+        "{what:<22} {:>8.1} % full {:>8} blobs {:>8} mounts {:>3} limbs deep {:>8.0} ns a get",
+        survey.live_bytes as f64 * 100.0 / (blobs * 65_536) as f64,
+        blobs,
+        survey.mounts,
+        survey.limb_depth,
+        get_nanos(&db.default_tree(), random),
+    );
+}
+
+fn main() {
+    let (count, moves) = (number("RAMUS_BENCH_KEYS", 2_000_000), number("RAMUS_BENCH_MOVES", 100_000));
+    let Some(paths) = listed_paths(count) else {
+        println!("skipped: RAMUS_PATHS names no list of paths");
+        return;
+    };
+    let keys = in_random_order(paths, count);
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let batched = Durability::Batched { bytes: 64 << 10, interval: None };
+    let options = Options::new().durability(batched).cache_bytes(4 << 30).journal_bytes(2 << 30);
+    let db = options.flush_on_drop(false).open(dir.path().join("db")).expect("the database opens");
+    let tree = db.default_tree();
+    for key in &keys {
+        tree.put(key, VALUE).expect("put");
+    }
+    let mut random = Random(7);
+    println!("{} keys, {moves} moves", keys.len());
+    report("before", &db, &mut random);
+
+    let (mut times, mut refused) = (Vec::with_capacity(moves), 0);
+    while times.len() < moves {
+        let (Some(from), Some(to)) =
+            (some_key(&tree, &mut random, &keys), some_key(&tree, &mut random, &keys))
+        else {
+            continue;
+        };
+        let (Some(src), Some(parent)) = (some_ancestor(&mut random, &from), some_ancestor(&mut random, &to))
+        else {
+            continue;
+        };
+        let dst = [parent, format!("m{}/", times.len()).as_bytes()].concat();
+        let started = Instant::now();
+        match tree.rename_prefix(src, &dst, IfExists::Fail) {
+            Ok(_) => times.push(started.elapsed()),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!(
+        "a move: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, max {:.1?}; {refused} into themselves refused",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0)
+    );
+    report("right after", &db, &mut random);
+
+    let mut mounts = u64::MAX;
+    loop {
+        std::thread::sleep(Duration::from_secs(5));
+        let now = db.survey().expect("survey").survey.map_or(0, |survey| survey.mounts);
+        if now == mounts {
+            break;
+        }
+        mounts = now;
+    }
+    report("after background work", &db, &mut random);
+    db.compact().expect("compact");
+    report("after compact", &db, &mut random);
+    assert!(db.check().expect("check").is_sound());
+}
