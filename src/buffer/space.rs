@@ -11,8 +11,11 @@
 //!
 //! So what is dirty can always be evicted, and a checkpoint always finds space. Claims of changes that add records leave
 //! [`ADDING_LEAVES_UNITS`] alone, those of changes that take records away only [`FREEING_LEAVES_UNITS`]. The difference is the
-//! reserve of a full device: what deletes may make dirty between two checkpoints. After a checkpoint it is there again, as
-//! a packed blob is not made longer by a delete, and merges count as adding. So a full database can be emptied.
+//! reserve of a full device: what deletes may make dirty between two checkpoints. After a checkpoint as many units are free
+//! again, as a packed blob is not made longer by a delete, and merges count as adding. But a gap shorter than the largest
+//! image counts for nothing, so on a full device images go to such gaps first (`Policy::Gaps`): what a delete takes of the
+//! long runs only comes back as gaps, and would be gone for good if the next one did not use those. So a full database can be
+//! emptied.
 //!
 //! Claims are not held: operations that claim in the same instant may all be let in by the same space. What is left
 //! alone makes up for that, as long as those between claim and change have no more than [`FREEING_LEAVES_UNITS`] in all.

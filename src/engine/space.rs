@@ -51,6 +51,7 @@ impl Engine {
     /// Makes a checkpoint where that gives space back; returns `full` where it does not.
     pub(super) fn relieve(&self, turn: &mut Turn, full: Error, frees: bool) -> Result<()> {
         self.check_open()?;
+        self.store.note_full();
         let dead = self.store.stats().dead_units * BLOCK_BYTES as u64;
         // On a full device the next journal file is made of what is free in this one, and no longer.
         if !frees && dead + self.journal()?.free_bytes() < WORTH_BYTES {

@@ -247,7 +247,7 @@ impl Tail {
         }
     }
 
-    /// Takes all free space of the current file away; how much it was.
+    /// Takes all free space of the current file away, so that nothing can be reserved; how much it was.
     pub(super) fn withdraw_space(&mut self) -> u64 {
         std::mem::take(&mut self.available)
     }

@@ -26,6 +26,9 @@ pub(super) enum Policy {
     Lowest,
     /// As it fits.
     Within,
+    /// Each need by itself in the best fitting run. A gap that is too short to count is taken first, so the capacity stays
+    /// for those that fit no gap.
+    Gaps,
 }
 
 /// Consecutive units.
@@ -107,8 +110,10 @@ impl Extents {
         let found = match policy {
             Policy::Lowest => self.lowest(least),
             Policy::Compact => self.best(want).or_else(|| self.largest(least.max(PIECE_UNITS))),
+            Policy::Gaps => self.best(least),
             Policy::Within => self.best(want).or_else(|| self.largest(least)),
         };
+        let want = if policy == Policy::Gaps { least } else { want };
         found.map(|run| self.take(run, want))
     }
 
@@ -252,7 +257,8 @@ mod tests {
             let mut promised = extents.capacity();
             while promised > 0 {
                 let units = 1 + below(promised.min(16)) as u32;
-                let policy = [Policy::Compact, Policy::Lowest, Policy::Within][below(3) as usize];
+                let policy =
+                    [Policy::Compact, Policy::Lowest, Policy::Within, Policy::Gaps][below(4) as usize];
                 let found = extents
                     .allocate(units, units, policy)
                     .or_else(|| extents.allocate(units, units, Policy::Within));

@@ -11,6 +11,7 @@ use super::extents::RUN_UNITS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOCK_BYTES;
 use crate::sync::Ordering;
+use parking_lot::MutexGuard;
 
 /// Blocks of a page table of all ids below `bound` at the most.
 pub(super) fn table_units(bound: u32) -> u64 {
@@ -52,10 +53,31 @@ impl Store {
         let least = u32::try_from(least).map_err(full)?;
         let _one_at_a_time = self.growth.lock();
         let _length_stays = self.length.read();
-        match self.extend(least.max(RUN_UNITS)) {
+        let outcome = match self.extend(least.max(RUN_UNITS)) {
             Err(error) if error.kind() == ErrorKind::NoSpace && least < RUN_UNITS => self.extend(least),
             outcome => outcome,
+        };
+        match &outcome {
+            Ok(()) => self.full.store(false, Ordering::Relaxed),
+            Err(error) if error.kind() == ErrorKind::NoSpace => self.note_full(),
+            Err(_) => {}
         }
+        outcome
+    }
+
+    /// Somebody found the device full. So it counts until the file can be made longer.
+    pub(crate) fn note_full(&self) {
+        self.full.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the device was full when it was last seen.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Nothing makes the file longer while the result lives: other files may be cut and grow by what that gave.
+    pub(crate) fn hold_growth(&self) -> MutexGuard<'_, ()> {
+        self.growth.lock()
     }
 
     /// When it fails the file is as before.

@@ -27,7 +27,7 @@ mod write;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOBS_MAX};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use block::Image;
 use cut::Durable;
 use file::DataFile;
@@ -100,6 +100,8 @@ pub(crate) struct Store {
     checkpoint: Mutex<Durable>,
     growth: Mutex<()>,
     length: RwLock<()>,
+    /// Whether the device was full when it was last seen.
+    full: AtomicBool,
     /// Capacity of the free extents, and what of it is held: see [`grow`].
     capacity: Arc<AtomicU64>,
     table_units: AtomicU64,

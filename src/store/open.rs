@@ -24,7 +24,7 @@ use super::{Opened, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{OpenMode, Storage};
 use crate::limits::BLOCK_BYTES;
-use crate::sync::{AtomicU64, random_u64};
+use crate::sync::{AtomicBool, AtomicU64, random_u64};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -113,6 +113,7 @@ impl Store {
             checkpoint: Mutex::new(durable),
             growth: Mutex::new(()),
             length: RwLock::new(()),
+            full: AtomicBool::new(false),
             poison: Mutex::new(None),
             blob_reads: AtomicU64::new(0),
             blob_writes: AtomicU64::new(0),

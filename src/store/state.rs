@@ -69,9 +69,13 @@ impl State {
         }
     }
 
-    /// How space is looked for unless a write has to do with what there is.
-    pub(super) fn policy(&self) -> Policy {
-        if self.lowest_first { Policy::Lowest } else { Policy::Compact }
+    /// How space is looked for unless a write has to do with what there is. `full`: the device is.
+    pub(super) fn policy(&self, full: bool) -> Policy {
+        match (self.lowest_first, full) {
+            (true, _) => Policy::Lowest,
+            (false, true) => Policy::Gaps,
+            (false, false) => Policy::Compact,
+        }
     }
 
     /// Reserves a run of `needs[i]` units for each i, neighbours next to each other where possible; all or nothing.

@@ -101,7 +101,7 @@ impl Store {
         for _ in 0..GROWTH_TRIES {
             let found = {
                 let mut state = self.state.lock();
-                let policy = state.policy();
+                let policy = state.policy(self.is_full());
                 state.reserve(needs, policy)
             };
             if let Some(starts) = found {

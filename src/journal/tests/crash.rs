@@ -44,7 +44,7 @@ fn workload(storage: &FaultStorage, promise: &mut Promise) -> Result<()> {
             .and_then(|file| file.sync())
             .map_err(|e| Error::io("x", e))?;
         promise.superblock = cut;
-        journal.retire_old()?;
+        journal.retire_old(false)?;
     }
     let position = append(&journal)?;
     promise.appended = position.sequence;

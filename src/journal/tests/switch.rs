@@ -15,7 +15,7 @@ fn an_idle_switch_leaves_a_bare_header() {
     journal.prepare_switch().unwrap();
     assert_eq!(journal.switch(), 5);
     journal.settle_switch().unwrap();
-    journal.retire_old().unwrap();
+    journal.retire_old(false).unwrap();
     assert_eq!(wal_bytes(&storage), 32);
     assert_eq!(storage.list().unwrap(), ["journal.wal"]);
     let crashed = storage.crash_lose_all();
@@ -37,7 +37,7 @@ fn every_cut_has_its_own_sequence() {
         assert_eq!(read(&storage.crash_lose_all(), cut - 1).unwrap().0, []);
         journal.settle_switch().unwrap();
         assert_eq!(read(&storage.crash_lose_all(), cut - 1).unwrap().0, [cut]);
-        journal.retire_old().unwrap();
+        journal.retire_old(false).unwrap();
     }
     assert_eq!(journal.last_sequence(), 3);
 }
@@ -64,8 +64,8 @@ fn commits_go_on_at_every_stage() {
     assert_eq!(journal.prepare_switch().unwrap_err().kind(), ErrorKind::InvalidInput);
     commit_many(&journal, 1);
     assert_eq!(read(&storage.crash_lose_all(), 5).unwrap().0, sequences(6..=8));
-    journal.retire_old().unwrap();
-    assert_eq!(journal.retire_old().unwrap_err().kind(), ErrorKind::InvalidInput);
+    journal.retire_old(false).unwrap();
+    assert_eq!(journal.retire_old(false).unwrap_err().kind(), ErrorKind::InvalidInput);
     commit_many(&journal, 1);
     assert_eq!(read(&storage.crash_lose_all(), 5).unwrap().0, sequences(6..=9));
 }
@@ -99,9 +99,45 @@ fn a_full_device_can_still_switch() {
     assert_eq!(journal.switch(), last);
     journal.settle_switch().unwrap();
     assert_eq!(read(&storage.crash_lose_all(), 0).unwrap().0, sequences(1..=last));
-    journal.retire_old().unwrap();
+    journal.retire_old(false).unwrap();
     commit_many(&journal, 10);
     assert_eq!(read(&storage.crash_lose_all(), last).unwrap().0, sequences(last + 1..=last + 10));
+}
+
+/// Others take at once what the journal gives back to a full device.
+#[test]
+fn no_switch_on_a_full_device_loses_the_space_for_the_next() {
+    let storage = FaultStorage::new();
+    let journal = create(&storage);
+    commit_many(&journal, 10);
+    let others_take_the_rest = || {
+        let files = ["journal.wal", "journal.next"];
+        let used = files.iter().filter_map(|name| storage.contents(name)).map(|bytes| bytes.len() as u64);
+        storage.set_full(Some(used.sum()));
+    };
+    for round in 0..100 {
+        others_take_the_rest();
+        for number in 0..round % 7 {
+            let payload = payload_of(journal.last_sequence() + 1);
+            let reservation = journal.reserve_emergency(payload.len()).unwrap();
+            let position = journal.append(reservation, Kind::Put, &payload);
+            if number % 2 == 0 {
+                journal.commit(position, Durability::Sync).unwrap();
+            }
+        }
+        let held = (round % 3 == 0).then(|| journal.reserve_emergency(round * 50).unwrap());
+        journal.prepare_switch().unwrap_or_else(|error| panic!("switch {round}: {error}"));
+        others_take_the_rest();
+        journal.switch();
+        journal.settle_switch().unwrap();
+        others_take_the_rest();
+        drop(journal.reserve_emergency(300).unwrap_or_else(|error| panic!("delete {round}: {error}")));
+        drop(held);
+        journal.retire_old(true).unwrap();
+    }
+    let last = journal.last_sequence();
+    journal.sync().unwrap();
+    assert_eq!(read(&storage.crash_lose_all(), last).unwrap().0, [0; 0]);
 }
 
 #[test]
@@ -144,7 +180,7 @@ fn switches_under_writers_lose_nothing() {
             assert!(cut > last_cut);
             last_cut = cut;
             journal.settle_switch().unwrap();
-            journal.retire_old().unwrap();
+            journal.retire_old(false).unwrap();
         }
     });
     journal.sync().unwrap();

@@ -19,7 +19,8 @@ impl Journal {
                 return Err(Error::invalid("the journal still holds the file before the last switch"));
             }
             self.reserve_noop(files)?;
-            let second = match self.make_second(files.current.generation + 1, files.chunk) {
+            let wanted = self.tail.lock().outstanding() + files.chunk;
+            let second = match self.make_second(files.current.generation + 1, wanted) {
                 Err(error) if is_harmless(&error) => {
                     files.scarce = true;
                     files.chunk = CHUNK_BYTES_MIN;
@@ -50,15 +51,16 @@ impl Journal {
         self.lead(self.turn.lock(), |files| self.write_out(files, true))
     }
 
-    /// Lets go of the file before the switch: a durable superblock holds all of it.
-    pub(crate) fn retire_old(&self) -> Result<()> {
+    /// Lets go of the file before the switch: a durable superblock holds all of it. `full`: the device is, so the journal
+    /// keeps what space it has.
+    pub(crate) fn retire_old(&self, full: bool) -> Result<()> {
         self.lead(self.turn.lock(), |files| {
             if !files.retiring {
                 return Err(Error::invalid("the journal has no file to retire"));
             }
             files.current.install(&*self.storage).map_err(|error| self.poison(error))?;
             files.retiring = false;
-            if files.scarce {
+            if files.scarce || full {
                 return self.refill(files);
             }
             if files.current.holds_no_group() && self.tail.lock().withdraw_if_unused() {
@@ -69,18 +71,22 @@ impl Journal {
         })
     }
 
-    /// On a full device the space that the old file took goes to the reserve first.
+    /// On a full device the space that the old file took goes to the reserve first: as much of it as there is.
     fn refill(&self, files: &mut Files) -> Result<()> {
-        let lack = self.tail.lock().lack(0, Floor::Emergency);
-        match lack {
-            Some(Lack::Space { generation, bytes }) if generation == files.current.generation => {
-                match self.grow_file(files, generation, bytes) {
-                    Err(error) if is_harmless(&error) => Ok(()),
-                    outcome => outcome,
-                }
+        let mut most = u64::MAX;
+        while most >= BLOCK_BYTES as u64 {
+            let lack = self.tail.lock().lack(0, Floor::Emergency);
+            let Some(Lack::Space { generation, bytes }) = lack else { return Ok(()) };
+            if generation != files.current.generation {
+                return Ok(());
             }
-            _ => Ok(()),
+            let bytes = bytes.min(most);
+            match self.grow_file(files, generation, bytes) {
+                Err(error) if is_harmless(&error) => most = bytes / 2,
+                outcome => outcome?,
+            }
         }
+        Ok(())
     }
 
     fn reserve_noop(&self, files: &mut Files) -> Result<()> {
@@ -94,17 +100,32 @@ impl Journal {
     }
 
     /// Makes the second file from what is free in the first: the space that is kept for this.
+    ///
+    /// As long as nothing else grows meanwhile the journal loses none of its space: the second file gets all that this one
+    /// is cut by, what else is free in it stays until it is retired, and [`Journal::refill`] takes that. So there is always
+    /// enough for the next switch, on a full device too.
     fn make_second_of_free_space(&self, files: &mut Files) -> Result<Target> {
-        let freed = self.tail.lock().withdraw_space();
-        files.current.shrink(freed)?;
-        let generation = files.current.generation + 1;
-        self.make_second(generation, EMERGENCY_BYTES / 2)
-            .or_else(|error| if is_harmless(&error) { self.make_second(generation, 0) } else { Err(error) })
+        let block = BLOCK_BYTES as u64;
+        let generation = files.current.generation;
+        // All of it, so that nobody reserves what the second file has no place for.
+        let (free, outstanding) = {
+            let mut tail = self.tail.lock();
+            (tail.withdraw_space(), tail.outstanding())
+        };
+        let moved = free.min(outstanding + EMERGENCY_BYTES + block) / block * block;
+        files.current.shrink(moved)?;
+        let second = self.make_second(generation + 1, moved);
+        self.tail.lock().add_space(generation, free - moved);
+        if moved > 0 && second.as_ref().is_err_and(is_harmless) {
+            // Unless others have taken it.
+            let _ = self.grow_file(files, generation, moved);
+        }
+        second
     }
 
-    /// A durable file of zeros with `spare` bytes beside the space for all reservations, known to the tail.
-    fn make_second(&self, generation: u64, spare: u64) -> Result<Target> {
-        let outcome = self.try_make_second(generation, spare);
+    /// A durable file of at least `bytes` zeros with space for all reservations, known to the tail.
+    fn make_second(&self, generation: u64, bytes: u64) -> Result<Target> {
+        let outcome = self.try_make_second(generation, bytes);
         if outcome.is_err() {
             // It only takes space; the next attempt makes sure that it is gone.
             let _ = self.storage.remove(NEXT_NAME);
@@ -112,10 +133,10 @@ impl Journal {
         outcome
     }
 
-    fn try_make_second(&self, generation: u64, spare: u64) -> Result<Target> {
+    fn try_make_second(&self, generation: u64, bytes: u64) -> Result<Target> {
         let mut second = Target::create_next(&*self.storage, generation)?;
-        let wanted = self.tail.lock().outstanding() + spare;
-        second.grow((wanted + 1).next_multiple_of(BLOCK_BYTES as u64), true)?;
+        let wanted = bytes.max(self.tail.lock().outstanding() + 1);
+        second.grow(wanted.next_multiple_of(BLOCK_BYTES as u64), true)?;
         self.storage.sync_dir().map_err(|error| Error::io("syncing the directory of the journal", error))?;
         let checksum = second.checksum();
         loop {

@@ -61,6 +61,35 @@ fn a_full_disk_changes_nothing_and_space_within_is_found() {
 }
 
 #[test]
+fn a_full_disk_takes_gaps_first_and_keeps_its_capacity() {
+    let disk = Disk::default();
+    let store = Store::create(&disk.storage()).expect("create");
+    let ids = fill(&store, 100, 10 * BLOCK_BYTES);
+    checkpoint(&store, 1);
+    // Gaps of one blob each, and a run of twelve.
+    ids[..40].iter().step_by(2).chain(&ids[42..54]).for_each(|id| store.free_id(*id));
+    checkpoint(&store, 2);
+    disk.limit(Some(store.stats().file_units as usize * BLOCK_BYTES));
+    assert!(!store.is_full());
+    let full = store.grow(1).expect_err("full");
+    assert_eq!((full.kind(), store.is_full()), (ErrorKind::NoSpace, true));
+    // As deletes do it: blobs are written anew, no longer than before, a few a checkpoint; each leaves a gap.
+    let spare = store.spare_units();
+    let images: Vec<_> = (0..10).map(|units| vec![3; (10 - units % 3) * BLOCK_BYTES]).collect();
+    let rewritten: Vec<_> = ids[56..].iter().step_by(2).zip(&images).collect();
+    for (round, some) in rewritten.chunks(4).enumerate() {
+        let pairs: Vec<_> = some.iter().map(|(id, image)| (**id, &image[..])).collect();
+        store.write_current(&pairs).expect("the gaps take them");
+        checkpoint(&store, 3 + round as u64);
+    }
+    assert!(store.spare_units() >= spare, "{} of {spare} units", store.spare_units());
+    assert_eq!(problems(&store), [""; 0]);
+    disk.limit(None);
+    store.grow(1).expect("space");
+    assert!(!store.is_full());
+}
+
+#[test]
 fn the_file_shrinks_after_a_mass_free_and_by_moving_blobs_down() {
     let disk = Disk::default();
     let store = Store::create(&disk.storage()).expect("create");
