@@ -20,17 +20,22 @@ fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// Levels that stay where they are: else all would soon be inside one directory.
+const LEVELS_KEPT: usize = 3;
+
+/// A key that is there now, near where one was at first.
 fn some_key(tree: &Tree, random: &mut Random, keys: &[Vec<u8>]) -> Option<Vec<u8>> {
     let from = &keys[random.next() % keys.len()];
-    match tree.range::<&[u8]>(&from[..]..).keys_only().limit(1).next()?.ok()? {
+    let first = |scan: ramus::Scan| match scan.keys_only().limit(1).next()?.ok()? {
         Entry::Record { key, .. } => Some(key),
         _ => None,
-    }
+    };
+    first(tree.range::<&[u8]>(&from[..]..)).or_else(|| first(tree.iter()))
 }
 
 /// One of the directories that a key is in, with the slash at its end.
 fn some_ancestor<'k>(random: &mut Random, key: &'k [u8]) -> Option<&'k [u8]> {
-    let ends: Vec<usize> = (0..key.len()).filter(|at| key[*at] == b'/').collect();
+    let ends: Vec<usize> = (0..key.len()).filter(|at| key[*at] == b'/').skip(LEVELS_KEPT).collect();
     (!ends.is_empty()).then(|| &key[..=ends[random.next() % ends.len()]])
 }
 
