@@ -78,7 +78,7 @@ impl Store {
     fn write_cut_blocks(&self, durable: &Durable, cut: &Cut, catalog: &[u8]) -> Result<(Superblock, Blocks)> {
         let move_from = self.move_from();
         let catalog_at = self.write_catalog(durable, catalog, move_from)?;
-        let blocks = self.write_table(cut, move_from).inspect_err(|_| {
+        let blocks = self.write_table(cut, &durable.blocks, move_from).inspect_err(|_| {
             if catalog_at != durable.superblock.catalog && catalog_at.bytes > 0 {
                 self.state.lock().release(&[catalog_at.unit], &[catalog_at.units()]);
             }
@@ -123,12 +123,12 @@ impl Store {
 
     /// Writes every block of the cut's table that is not in the file yet, children before parents, and returns the
     /// places of all.
-    fn write_table(&self, cut: &Cut, move_from: u32) -> Result<Blocks> {
+    fn write_table(&self, cut: &Cut, durable: &Blocks, move_from: u32) -> Result<Blocks> {
         let mut blocks = Blocks::new();
         let mut changed = Vec::new();
         if let Some(root) = cut.table.root() {
             let top = Spot { node: root, level: cut.table.height() - 1, index: 0 };
-            plan(top, move_from, &mut blocks, &mut changed);
+            plan(top, move_from, durable, &mut blocks, &mut changed);
         }
         self.lay(&vec![1; changed.len()], |at, unit, out| {
             let Spot { node, level, index } = changed[at];
@@ -203,13 +203,22 @@ impl Store {
 
 /// Lists the blocks below and at `spot` that have to be written, children first, and the places of all others. Says
 /// whether the block at `spot` has to be.
-fn plan<'a>(spot: Spot<'a>, move_from: u32, blocks: &mut Blocks, changed: &mut Vec<Spot<'a>>) -> bool {
-    let mut stays = spot.node.place().filter(|place| place.unit < move_from);
+fn plan<'a>(
+    spot: Spot<'a>,
+    move_from: u32,
+    durable: &Blocks,
+    blocks: &mut Blocks,
+    changed: &mut Vec<Spot<'a>>,
+) -> bool {
+    // A shadow changes the table of a cut and may leave the current one as it is. Then that has nodes whose places went
+    // with the checkpoint before the cut: only places that the durable checkpoint has count.
+    let has_it = |place: &Place| durable.get(&(spot.level, spot.index)) == Some(place);
+    let mut stays = spot.node.place().filter(|place| place.unit < move_from && has_it(place));
     if let Body::Inner(children) = spot.node.body() {
         for (slot, child) in children.iter().enumerate() {
             if let Some(node) = child {
                 let index = spot.index * FANOUT as u32 + slot as u32;
-                if plan(Spot { node, level: spot.level - 1, index }, move_from, blocks, changed) {
+                if plan(Spot { node, level: spot.level - 1, index }, move_from, durable, blocks, changed) {
                     stays = None;
                 }
             }
