@@ -106,6 +106,15 @@ impl Engine {
         self.woken.notify_all();
     }
 
+    /// Asks the background thread to merge what cuts left sparse.
+    pub(super) fn ask_for_mending(&self) {
+        let mut wake = self.wake.lock();
+        if !wake.mend {
+            wake.mend = true;
+            self.woken.notify_all();
+        }
+    }
+
     fn run_background(&self) {
         let interval = match self.settings.durability {
             Durability::Batched { interval, .. } => interval,
@@ -116,13 +125,14 @@ impl Engine {
         loop {
             let (checkpoint, reclaim) = {
                 let mut wake = self.wake.lock();
-                if !wake.checkpoint && !wake.reclaim && !wake.stop {
+                if !wake.checkpoint && !wake.reclaim && !wake.mend && !wake.stop {
                     let pause = interval.unwrap_or(LOOK_EVERY).clamp(LOOK_LEAST, LOOK_EVERY);
                     self.woken.wait_for(&mut wake, pause);
                 }
                 if wake.stop {
                     return;
                 }
+                wake.mend = false;
                 (wake.checkpoint, std::mem::take(&mut wake.reclaim))
             };
             if checkpoint {
@@ -130,6 +140,9 @@ impl Engine {
             }
             if reclaim && !self.reclaim_some(RECLAIM_PASSAGES) {
                 self.ask_for_reclaim();
+            }
+            if !self.mend_some() {
+                self.ask_for_mending();
             }
             self.look_at_mounts(&mut looks);
             if interval.is_some_and(|interval| synced.elapsed() >= interval) {

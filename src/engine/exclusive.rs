@@ -128,12 +128,12 @@ impl Engine {
         let Some((sequence, has_cut)) = done else { return Ok(journal.last_sequence()) };
         self.make_durable(sequence, durability)?;
         if has_cut {
-            self.tidy_all(plan);
+            self.mend_later(plan);
         }
-        if self.settings.background {
-            self.ask_for_reclaim();
-        } else {
+        if !self.settings.background {
             self.reclaim_some(RECLAIM_PASSAGES);
+        } else if !self.catalog.lock().reclaim.is_empty() {
+            self.ask_for_reclaim();
         }
         Ok(sequence)
     }
@@ -252,25 +252,6 @@ impl Engine {
             }
         }
         false
-    }
-
-    /// Merges what the cuts left sparse, best effort: the commit is done and must not be reported as failed.
-    fn tidy_all(&self, plan: &Plan) {
-        for change in &plan.changes {
-            match change {
-                Change::RenamePrefix { tree, src, dst_tree, dst, .. } => {
-                    let _ = self.limb(tree).tidy(&self.gate, src);
-                    let _ = self.limb(dst_tree).tidy(&self.gate, dst);
-                }
-                Change::DeletePrefix { tree, prefix } => drop(self.limb(tree).tidy(&self.gate, prefix)),
-                Change::DeleteRange { tree, low, high } => {
-                    for end in [Some(low), high.as_ref()].into_iter().flatten() {
-                        let _ = self.limb(tree).tidy(&self.gate, end);
-                    }
-                }
-                Change::Put { .. } | Change::Delete { .. } | Change::Rename { .. } => {}
-            }
-        }
     }
 }
 

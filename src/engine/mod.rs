@@ -20,6 +20,7 @@ mod commit;
 mod compact;
 mod exclusive;
 mod latched;
+mod mend;
 #[cfg(test)]
 mod mount_tests;
 mod plan;
@@ -47,6 +48,7 @@ use crate::store::{Store, StoreStats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tree::Limb;
 use catalog::Catalog;
+use mend::Mends;
 
 /// What an engine is opened with.
 #[derive(Debug, Clone)]
@@ -75,6 +77,8 @@ pub(crate) struct Engine {
     lock: Mutex<Option<Box<dyn StorageLock>>>,
     wake: Mutex<Wake>,
     woken: Condvar,
+    /// Where cuts left sparse blobs.
+    mends: Mutex<Mends>,
     checkpoints: AtomicU64,
     /// Blobs freed from the reclaim list.
     reclaimed: AtomicU64,
@@ -106,6 +110,8 @@ struct Wake {
     checkpoint: bool,
     /// There may be limbs to reclaim.
     reclaim: bool,
+    /// There are many places to mend.
+    mend: bool,
     stop: bool,
     /// Checkpoints tried so far, and how the last one failed.
     tried: u64,

@@ -1,228 +1,148 @@
-//! Neighbours: evening out two leaf blobs, merging two blobs, taking a level off the root.
+//! Fewer, fuller blobs: sparse neighbours are put together, a level is taken off a root with one child.
 
-use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Words, room_needed};
-use crate::buffer::{Buffer, Claim, Exclusive, Gate};
+use crate::art::{Blob, Child, Cursor, Slot, Words};
+use crate::buffer::{Claim, Fault, Gate};
 use crate::error::{ErrorKind, Result};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
-use super::bounds::{common_prefix, separator, successor};
+use super::bounds::successor;
 use super::grow::packed;
-use super::split::{Pair, around, blob_of, copy_of, install};
+use super::shift::{Neighbour, join};
+use super::split::{Pair, blob_of, install};
 use super::{Limb, Stop};
 
-/// A sibling under this fill takes entries over from a full neighbour.
-const SIBLING_BELOW: usize = BLOB_BYTES * 60 / 100;
-/// Two neighbours merge when one is under the first and both together are under the second.
-const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
+/// After deletes two neighbours merge when one is under the first and both together are under the second.
+pub(super) const MERGE_ONE_BELOW: usize = BLOB_BYTES * 40 / 100;
 const MERGE_SUM_BELOW: usize = BLOB_BYTES * 88 / 100;
 /// After a cut, or in a compaction, any two do that fit together: nothing will cut them again soon.
 const TIDY_SUM_BELOW: usize = BLOB_BYTES * 95 / 100;
+/// So many neighbours in a row are then made one less, if they fill the others up to this.
+const ROW_MAX: usize = 8;
+const ROW_FILL_BELOW: usize = BLOB_BYTES * 84 / 100;
+/// What a blob of a row is filled up to, and what counts as filled.
+const FILL_TO: usize = BLOB_BYTES * 90 / 100;
+const FILLED: usize = BLOB_BYTES * 85 / 100;
 /// Blobs that a merge changes, with the one that it frees.
 const MERGE_BLOBS: usize = 3;
 /// How often a merge is tried against other threads before it is left to a later delete.
 const MERGE_TRIES: u32 = 8;
+/// Most passages of one call.
+const PASSAGES_MAX: usize = 32;
 
-/// When two neighbours are put together.
+/// When neighbours are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merge {
-    /// One of them is sparse.
+    /// Two of which one is sparse.
     Sparse,
-    /// They fit.
+    /// As many as fit into one less.
     Any,
 }
 
+/// What one passage does to the blobs of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Move {
+    /// The next one goes into this one.
+    Join(usize),
+    /// This one is filled up from the next one.
+    Fill(usize),
+}
+
+/// What one passage came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Merged {
+    Nothing,
+    /// There may be more to do at the same level, and `above` says whether at the one above.
+    Some {
+        above: bool,
+    },
+    /// There are no neighbours: look at the level above.
+    Alone,
+}
+
 impl Merge {
-    fn wants(self, sizes: [usize; 2]) -> bool {
-        let (smaller, sum) = (sizes[0].min(sizes[1]), sizes[0] + sizes[1]);
+    fn width(self) -> usize {
         match self {
-            Self::Sparse => smaller < MERGE_ONE_BELOW && sum < MERGE_SUM_BELOW,
-            Self::Any => sum < TIDY_SUM_BELOW,
+            Self::Sparse => 1,
+            Self::Any => ROW_MAX - 1,
         }
+    }
+
+    /// What to do first to the child `at` and its neighbours, whose sizes these are; None: not known.
+    fn plan(self, sizes: &[Option<usize>], at: usize) -> Option<Move> {
+        let pairs = [Some(at), at.checked_sub(1)];
+        let two = |left: &usize| match (sizes.get(*left)?, sizes.get(left + 1)?) {
+            (Some(a), Some(b)) => Some([*a, *b]),
+            _ => None,
+        };
+        let joins = |left: &usize| {
+            two(left).is_some_and(|sizes| match self {
+                Self::Sparse => {
+                    sizes[0].min(sizes[1]) < MERGE_ONE_BELOW && sizes[0] + sizes[1] < MERGE_SUM_BELOW
+                }
+                Self::Any => sizes[0] + sizes[1] < TIDY_SUM_BELOW,
+            })
+        };
+        if let Some(left) = pairs.into_iter().flatten().find(joins) {
+            return Some(Move::Join(left));
+        }
+        let longest = if self == Self::Any { ROW_MAX } else { 0 };
+        for count in 3..=longest.min(sizes.len()) {
+            let rows = (at + 1).saturating_sub(count)..=at.min(sizes.len() - count);
+            let sum = |from: &usize| sizes[*from..from + count].iter().copied().sum::<Option<usize>>();
+            let fits = |from: &usize| sum(from).is_some_and(|sum| sum <= (count - 1) * ROW_FILL_BELOW);
+            let Some(from) = rows.filter(fits).min_by_key(sum) else { continue };
+            return (from..from + count - 1).find_map(|left| match two(&left)? {
+                [a, b] if a + b < TIDY_SUM_BELOW => Some(Move::Join(left)),
+                [a, _] if a < FILLED => Some(Move::Fill(left)),
+                _ => None,
+            });
+        }
+        None
+    }
+}
+
+/// Some neighbouring children, and which of them leads to a key.
+struct Row {
+    slots: Vec<Slot>,
+    at: usize,
+}
+
+impl Row {
+    /// The child for `rest` and so many on either side.
+    fn around(parent: Blob<'_>, rest: &[u8], width: usize) -> Self {
+        let slot = |cursor: &Cursor<'_>| match cursor.leaf() {
+            Some(leaf) => Slot { separator: Some(cursor.key().to_vec()), child: parent.child_of(leaf) },
+            None => Slot { separator: None, child: parent.leftmost_child() },
+        };
+        let mut cursor = Cursor::new(parent);
+        cursor.seek(&[rest, &[0]].concat());
+        if cursor.leaf().is_some() {
+            cursor.retreat()
+        } else {
+            cursor.last()
+        }
+        let mut slots = vec![slot(&cursor)];
+        while slots.len() <= width && slots[slots.len() - 1].separator.is_some() {
+            cursor.retreat();
+            slots.push(slot(&cursor));
+        }
+        slots.reverse();
+        let at = slots.len() - 1;
+        match &slots[at].separator {
+            Some(own) => cursor.seek(&[own, &[0][..]].concat()),
+            None => cursor.first(),
+        }
+        while slots.len() <= at + width && cursor.leaf().is_some() {
+            slots.push(slot(&cursor));
+            cursor.advance();
+        }
+        Self { slots, at }
     }
 }
 
 /// Finds the limb to merge in, and how many bytes of the key lead to it.
 type Find<'f, 'a> = dyn Fn() -> Result<Option<(Limb<'a>, usize)>, Stop> + 'f;
-
-/// The neighbour of a child: its separator to the child, its own further separator, and itself.
-struct Neighbour {
-    between: Vec<u8>,
-    beyond: Option<Vec<u8>>,
-    child: Child,
-    is_right: bool,
-}
-
-/// The neighbours of the child whose range is `around`, right one first.
-fn neighbours(parent: Blob<'_>, low: Option<&[u8]>, high: Option<&[u8]>) -> Vec<Neighbour> {
-    let mut found = Vec::with_capacity(2);
-    let mut cursor = Cursor::new(parent);
-    if let Some(high) = high {
-        cursor.seek(high);
-        if let Some(leaf) = cursor.leaf() {
-            let child = parent.child_of(leaf);
-            cursor.advance();
-            let beyond = cursor.leaf().map(|_| cursor.key().to_vec());
-            found.push(Neighbour { between: high.to_vec(), beyond, child, is_right: true });
-        }
-    }
-    if let Some(low) = low {
-        cursor.seek_below(low);
-        let (beyond, child) = match cursor.leaf() {
-            Some(leaf) => (Some(cursor.key().to_vec()), parent.child_of(leaf)),
-            None => (None, parent.leftmost_child()),
-        };
-        found.push(Neighbour { between: low.to_vec(), beyond, child, is_right: false });
-    }
-    found
-}
-
-/// Inserts all entries of `from` into `into`, each key with `lead` put before and `strip` bytes cut off. False: no room.
-fn append(into: Blob<'_>, from: Blob<'_>, lead: &[u8], strip: usize, only: impl Fn(&[u8]) -> bool) -> bool {
-    let mut key = Vec::new();
-    let mut value = Vec::new();
-    let mut cursor = Cursor::new(from);
-    cursor.first();
-    while let Some(leaf) = cursor.leaf() {
-        if only(cursor.key()) {
-            key.clear();
-            key.extend_from_slice(lead);
-            key.extend_from_slice(cursor.key());
-            value.clear();
-            from.w.append_to(leaf.value_at(), leaf.value_len(), &mut value);
-            let Some(rest) = key.get(strip..) else { return false };
-            if !into.has_room(rest.len(), value.len()) {
-                return false;
-            }
-            let version = from.is_leaf().then(|| leaf.version(from));
-            let inserted = match cursor.mount() {
-                Some(limb) => into.insert_mount(rest, limb),
-                None => into.insert(rest, version, &value),
-            };
-            if inserted.is_err() {
-                return false;
-            }
-        }
-        cursor.advance();
-    }
-    if from.is_leaf() {
-        into.set_below(into.below().and(from.below().under(lead.len()).over(strip)));
-    }
-    true
-}
-
-impl<'a> Pair<'a> {
-    /// Whether `key` (relative to the target) goes on an ascending run.
-    pub(super) fn is_run(&self, key: &[u8]) -> bool {
-        let blob = self.target_blob();
-        let last = blob.last_inserted();
-        last != 0 && blob.floor(key).is_some_and(|(ptr, _)| ptr == last)
-    }
-
-    /// Moves entries to a neighbour that has room, so that both are equally full. False: there is no such neighbour.
-    pub(super) fn rebalance(&mut self, buffer: &'a Buffer, key: &[u8]) -> Result<bool, Stop> {
-        let parent = self.parent_blob();
-        let around = around(parent, &key[self.parent_base..]);
-        for neighbour in neighbours(parent, around.low.as_deref(), around.high.as_deref()) {
-            // Only what is here and free: a rebalance is worth no I/O and no wait.
-            let Ok(mut sibling) = buffer.try_lock(BlobId(neighbour.child.id)) else { continue };
-            let (ours, theirs) = (self.target_blob().live_bytes(), blob_of(&sibling).live_bytes());
-            if theirs < SIBLING_BELOW
-                && ours > theirs
-                && self.shift(&mut sibling, &neighbour, &around.low, &around.high, (ours - theirs) / 2, key)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Moves about `bytes` of entries from the target to the sibling. False: nothing was changed.
-    fn shift(
-        &mut self,
-        sibling: &mut Exclusive<'a>,
-        neighbour: &Neighbour,
-        low: &Option<Vec<u8>>,
-        high: &Option<Vec<u8>>,
-        bytes: usize,
-        key: &[u8],
-    ) -> bool {
-        let (target, parent) = (self.target_blob(), self.parent_blob());
-        let Some(cut) = edge_cut(target, bytes, neighbour.is_right) else { return false };
-        let between = self.spell(key, &cut);
-        if parent.room() < room_needed(between.len(), CHILD_BYTES) {
-            return false;
-        }
-        let their_delta = usize::from(neighbour.child.delta);
-        let shared = self.delta.min(their_delta);
-        let new_delta = neighbour
-            .beyond
-            .as_ref()
-            .map_or(shared, |beyond| common_prefix(beyond, &between))
-            .min(their_delta);
-        let own_edge = if neighbour.is_right { low } else { high };
-        let own_delta =
-            own_edge.as_ref().map_or(self.delta, |edge| common_prefix(edge, &between)).max(self.delta);
-
-        // The sibling with what moves, built aside.
-        let built = Scratch::new();
-        let lead = &neighbour.between[new_delta..their_delta];
-        if blob_of(sibling).pack(built.words(), Rebase { lead, strip: 0 }).is_err() {
-            return false;
-        }
-        let own_base = &key[self.parent_base..self.parent_base + self.delta];
-        let moves = |rest: &[u8]| (rest >= cut.as_slice()) == neighbour.is_right;
-        if !append(Blob::new(built.words()), target, own_base, new_delta, moves) {
-            return false;
-        }
-        let kept = copy_of(target);
-        Blob::new(kept.words()).prune(&cut, if neighbour.is_right { Keep::Below } else { Keep::From });
-        let ours = Scratch::new();
-        let strip = own_delta - self.delta;
-        if Blob::new(kept.words()).pack(ours.words(), Rebase { lead: &[], strip }).is_err() {
-            return false;
-        }
-        install(sibling, &built);
-        install(&mut self.target, &ours);
-
-        let parent = Blob::new(Words::new(self.parent.modify()));
-        let theirs = Child { id: neighbour.child.id, ..Blob::new(built.words()).as_child(new_delta) };
-        let own = Child { id: self.target.id().0, ..Blob::new(ours.words()).as_child(own_delta) };
-        parent.remove(&neighbour.between);
-        let (moved, stays) = if neighbour.is_right { (theirs, own) } else { (own, theirs) };
-        let stays_at = if neighbour.is_right { low.as_deref() } else { neighbour.beyond.as_deref() };
-        parent.set_child(stays_at, stays);
-        let inserted = parent.insert(&between, None, &moved.encode());
-        debug_assert!(inserted.is_ok(), "the parent's room was asked for");
-        true
-    }
-}
-
-/// A separator that leaves about `bytes` on the right side (or the left one).
-fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
-    let mut cursor = Cursor::new(blob);
-    if right {
-        cursor.last()
-    } else {
-        cursor.first()
-    }
-    let mut sum = 0;
-    while let Some(leaf) = cursor.leaf() {
-        sum += leaf.bytes() + 8;
-        let edge = cursor.key().to_vec();
-        if right {
-            cursor.retreat()
-        } else {
-            cursor.advance()
-        }
-        cursor.leaf()?;
-        if sum >= bytes {
-            let (below, from) = if right { (cursor.key(), &edge[..]) } else { (&edge[..], cursor.key()) };
-            return Some(separator(below, from).to_vec());
-        }
-    }
-    None
-}
 
 impl<'a> Limb<'a> {
     /// Merges the leaf blob of `key` with a neighbour if both are empty enough, and what that leaves above. Best effort.
@@ -250,7 +170,8 @@ impl<'a> Limb<'a> {
                 root.validate()?;
                 Ok(level)
             })?;
-            for level in 0..=top {
+            // From above: only children of one parent merge.
+            for level in (0..=top).rev() {
                 self.shrink_found(gate, key, level, Merge::Any, &|| self.innermost(key).map(Some))?;
             }
         }
@@ -274,7 +195,8 @@ impl<'a> Limb<'a> {
         find: &Find<'_, 'a>,
     ) -> Result<()> {
         let mut tries = super::Tries::default();
-        loop {
+        let mut climbs = false;
+        for _ in 0..PASSAGES_MAX {
             // Keys grow when they come under a shorter base, so a merge is no way to free space: it waits until there is some.
             if let Err(full) = self.buffer.claim(MERGE_BLOBS, Claim::Adds) {
                 return if full.kind() == ErrorKind::NoSpace { Ok(()) } else { Err(full) };
@@ -287,103 +209,98 @@ impl<'a> Limb<'a> {
                 }
                 find().and_then(|found| match found {
                     Some((limb, offset)) => limb.merge_once(&key[offset..], level, merge),
-                    None => Ok(false),
+                    None => Ok(Merged::Nothing),
                 })
             };
             match outcome {
-                Ok(true) => level += 1,
-                Ok(false) => return Ok(()),
+                Ok(Merged::Some { above }) => {
+                    climbs |= above;
+                    if merge == Merge::Sparse {
+                        (level, climbs) = (level + 1, false);
+                        if !above {
+                            return Ok(());
+                        }
+                    }
+                }
+                Ok(Merged::Alone) => (level, climbs) = (level + 1, false),
+                Ok(Merged::Nothing) if climbs => (level, climbs) = (level + 1, false),
+                Ok(Merged::Nothing) => return Ok(()),
                 Err(_) if tries.restarts() >= MERGE_TRIES => return Ok(()),
                 Err(stop) => self.settle(stop, &mut tries)?,
             }
         }
+        Ok(())
     }
 
-    /// Merges at one level. True: the level above may have become empty enough.
-    fn merge_once(&self, key: &[u8], level: u8, merge: Merge) -> Result<bool, Stop> {
-        let Some((parent, step)) = self.descend_to(key, level)? else { return self.lower_root() };
-        let (parent_base, base) = (parent.base, step.base);
+    /// One passage at one level.
+    fn merge_once(&self, key: &[u8], level: u8, merge: Merge) -> Result<Merged, Stop> {
+        let Some((parent, _)) = self.descend_to(key, level)? else { return self.lower_root() };
+        let parent_base = parent.base;
         let mut parent = parent.guard.upgrade()?;
-        let target = step.guard.upgrade()?;
         let blob = blob_of(&parent);
         if blob.entries() == 0 {
             // An only child: the parent itself merges, or the root takes it in.
-            return Ok(true);
+            return Ok(Merged::Alone);
         }
-        let edges = around(blob, &key[parent_base..]);
-        let own = blob_of(&target).as_child(base - parent_base);
-        let mut target = Some(target);
-        for neighbour in neighbours(blob, edges.low.as_deref(), edges.high.as_deref()) {
-            let Some(held) = target.take() else { return Ok(false) };
-            let sibling = self.buffer.try_lock(BlobId(neighbour.child.id))?;
-            let sizes = [blob_of(&held).live_bytes(), blob_of(&sibling).live_bytes()];
-            if !merge.wants(sizes) {
-                target = Some(held);
-                continue;
-            }
-            let (mut left, right, children, left_at) = match neighbour.is_right {
-                true => (held, sibling, [own, neighbour.child], edges.low.clone()),
-                false => (sibling, held, [neighbour.child, own], neighbour.beyond.clone()),
+        let row = Row::around(blob, &key[parent_base..], merge.width());
+        let sizes = self.sizes(&row)?;
+        let Some(planned) = merge.plan(&sizes, row.at) else { return Ok(Merged::Nothing) };
+        let (Move::Join(at) | Move::Fill(at)) = planned;
+        let [left_slot, right_slot] = [&row.slots[at], &row.slots[at + 1]];
+        let Some(between) = &right_slot.separator else { return Err(Stop::Restart) };
+        let mut left = self.buffer.try_lock(BlobId(left_slot.child.id))?;
+        let right = self.buffer.try_lock(BlobId(right_slot.child.id))?;
+        if let Move::Fill(_) = planned {
+            let bytes = FILL_TO.saturating_sub(blob_of(&left).live_bytes());
+            let key = [&key[..parent_base], between].concat();
+            let delta = usize::from(right_slot.child.delta);
+            let mut pair = Pair { parent, target: right, parent_base, delta };
+            let neighbour = Neighbour {
+                between: between.clone(),
+                beyond: left_slot.separator.clone(),
+                child: left_slot.child,
+                is_right: false,
             };
-            let Some(delta) = join(&mut left, &right, children, &neighbour.between) else { return Ok(false) };
-            let blob = Blob::new(Words::new(parent.modify()));
-            blob.remove(&neighbour.between);
-            blob.set_child(
-                left_at.as_deref(),
-                Child { id: children[0].id, ..blob_of(&left).as_child(delta) },
-            );
-            right.free();
-            return Ok(blob.live_bytes() < MERGE_ONE_BELOW);
+            // Beyond the row is not known: then the base stays as it is.
+            let edge = row.slots.get(at + 2).and_then(|next| next.separator.as_deref());
+            return Ok(match pair.shift(&mut left, &neighbour, edge, bytes, &key) {
+                true => Merged::Some { above: false },
+                false => Merged::Nothing,
+            });
         }
-        Ok(false)
+        let children = [left_slot.child, right_slot.child];
+        let Some(delta) = join(&mut left, &right, children, between) else { return Ok(Merged::Nothing) };
+        let blob = Blob::new(Words::new(parent.modify()));
+        blob.remove(between);
+        let joint = Child { id: left_slot.child.id, ..blob_of(&left).as_child(delta) };
+        blob.set_child(left_slot.separator.as_deref(), joint);
+        right.free();
+        Ok(Merged::Some { above: blob.live_bytes() < MERGE_ONE_BELOW })
     }
 
-    /// While the root has one child only, the child's content moves up into it. Always false: nothing is above.
-    fn lower_root(&self) -> Result<bool, Stop> {
+    /// Bytes in use in the blobs of a row: of the child in question and its neighbours in any case, of those further off if they
+    /// are in memory.
+    fn sizes(&self, row: &Row) -> Result<Vec<Option<usize>>, Stop> {
+        let size = |(at, slot): (usize, &Slot)| match self.buffer.read(BlobId(slot.child.id)) {
+            Ok(guard) => Ok(Some(Blob::new(Words::new(guard.words())).live_bytes())),
+            Err(Fault::Miss(id)) if at.abs_diff(row.at) <= 1 => Err(Stop::Miss(id)),
+            Err(_) => Ok(None),
+        };
+        row.slots.iter().enumerate().map(size).collect()
+    }
+
+    /// While the root has one child only, the child's content moves up into it. Nothing is above.
+    fn lower_root(&self) -> Result<Merged, Stop> {
         loop {
             let mut root = self.buffer.lock(self.root)?;
             let blob = blob_of(&root);
             let only = blob.leftmost_child();
             if blob.is_leaf() || blob.entries() != 0 || only.delta != 0 {
-                return Ok(false);
+                return Ok(Merged::Nothing);
             }
             let child = self.buffer.try_lock(BlobId(only.id))?;
             install(&mut root, &packed(blob_of(&child))?);
             child.free();
         }
     }
-}
-
-/// Puts the content of `right` behind that of `left`; `between` separates them. Returns the delta of the joint base.
-/// None: it did not fit, nothing was changed.
-fn join(
-    left: &mut Exclusive<'_>,
-    right: &Exclusive<'_>,
-    children: [Child; 2],
-    between: &[u8],
-) -> Option<usize> {
-    let [left_delta, right_delta] = children.map(|child| usize::from(child.delta));
-    let delta = left_delta.min(right_delta);
-    let built = Scratch::new();
-    let blob = Blob::new(built.words());
-    blob_of(left).pack(built.words(), Rebase { lead: &between[delta..left_delta], strip: 0 }).ok()?;
-    let source = blob_of(right);
-    let lead = &between[delta..right_delta];
-    if source.kind() == Some(Kind::Inner) {
-        blob.shift_deltas((left_delta - delta) as isize);
-        let copy = copy_of(source);
-        let shifted = Blob::new(copy.words());
-        shifted.shift_deltas((right_delta - delta) as isize);
-        let rest = &between[delta..];
-        if !blob.has_room(rest.len(), CHILD_BYTES)
-            || blob.insert(rest, None, &shifted.leftmost_child().encode()).is_err()
-            || !append(blob, shifted, lead, 0, |_| true)
-        {
-            return None;
-        }
-    } else if !append(blob, source, lead, 0, |_| true) {
-        return None;
-    }
-    install(left, &built);
-    Some(delta)
 }

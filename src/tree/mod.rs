@@ -24,6 +24,7 @@ mod mounts;
 mod read;
 mod reclaim;
 mod scan;
+mod shift;
 mod split;
 #[cfg(test)]
 pub(crate) mod tests;

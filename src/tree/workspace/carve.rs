@@ -11,6 +11,7 @@ use super::path::Hop;
 use super::{Taken, Workspace};
 use crate::tree::Stop;
 use crate::tree::bounds::{common_prefix, successor};
+use crate::tree::merge::MERGE_ONE_BELOW;
 use crate::tree::split::copy_of;
 
 /// A part of a leaf blob under this size moves entry by entry rather than as a limb.
@@ -141,7 +142,6 @@ impl Workspace<'_> {
         if keys.is_empty() {
             return Ok(Taken::Nothing);
         }
-        self.has_cut = true;
         let blob = self.edit(leaf.id)?;
         let part = copy_of(blob);
         let cut = Blob::new(part.words());
@@ -159,6 +159,8 @@ impl Workspace<'_> {
         for key in &keys {
             blob.remove(key);
         }
+        let is_sparse = blob.live_bytes() < MERGE_ONE_BELOW;
+        self.has_cut |= is_sparse;
         if bytes < INLINE_BELOW {
             return Ok(Taken::Inline(content));
         }

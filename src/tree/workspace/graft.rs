@@ -21,7 +21,7 @@ pub(crate) enum Taken {
 }
 
 /// A leaf blob is filled up to this by what is put into it whole.
-const INLINE_FILL: usize = BLOB_BYTES * 9 / 10;
+pub(super) const INLINE_FILL: usize = BLOB_BYTES * 9 / 10;
 
 impl Workspace<'_> {
     /// Hangs what was taken at `prefix`: its keys are below that from now on. No key of the tree starts with the prefix, which

@@ -53,7 +53,7 @@ pub(crate) struct Workspace<'a> {
     works: BTreeMap<BlobId, Work<'a>>,
     /// Roots of limbs that nothing leads to any more.
     reclaim: Vec<BlobId>,
-    /// Whether a limb was cut.
+    /// Whether cuts left blobs sparse.
     has_cut: bool,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Workspace<'a> {
         self.works.len()
     }
 
-    /// Whether limbs were cut, so that [`Limb::tidy`](super::Limb::tidy) finds something to do.
+    /// Whether cuts left blobs sparse, so that [`Limb::tidy`](super::Limb::tidy) finds something to do.
     pub(crate) fn has_cut(&self) -> bool {
         self.has_cut
     }

@@ -7,8 +7,10 @@ use crate::store::BlobId;
 
 use super::Workspace;
 use super::carve::INLINE_BELOW;
+use super::graft::INLINE_FILL;
 use crate::buffer::{Claim, Gate};
 use crate::error::{ErrorKind, Result as Outcome};
+use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 use crate::tree::bounds::{common_prefix, successor};
 use crate::tree::grow::packed;
 use crate::tree::reclaim::last_child;
@@ -20,8 +22,8 @@ const FRAMES: usize = 8;
 const TRIES: u32 = 20;
 
 impl Limb<'_> {
-    /// Splices the limb mounted at exactly `path` back into its host, if it is no taller than that. True: it was done. Closes
-    /// the gate for moments; does I/O outside.
+    /// Splices the limb mounted at exactly `path` back into its host. True: it was done. Closes the gate for moments; does I/O
+    /// outside.
     pub(crate) fn unmount(&self, gate: &Gate, database: u64, path: &[u8]) -> Outcome<bool> {
         let (mut tries, mut frames) = (Tries::default(), FRAMES);
         loop {
@@ -54,30 +56,32 @@ impl Limb<'_> {
 
 impl Workspace<'_> {
     /// Splices the limb that is mounted at exactly `path` back into its host: an empty one goes, a few records go into the host's
-    /// leaf blob, a limb no taller than the host becomes a subtree of it. False: there is no such mount, or it has to stay; then
-    /// the workspace is of no use any more.
+    /// leaf blob, another becomes a subtree of it, for which a lower host grows. False: there is no such mount, or it has to stay;
+    /// then the workspace is of no use any more.
     pub(crate) fn splice(&mut self, root: BlobId, path: &[u8]) -> Result<bool, Stop> {
         let place = self.place(root, path)?;
         let Some(limb) = place.exact else { return Ok(false) };
         let (host, at, id) = (place.limb, &path[place.offset..], BlobId(limb.id));
         let (level, entries, live) =
             self.peek(id, |blob| (blob.level(), blob.entries(), blob.live_bytes()))?;
-        if level > self.peek(host, |blob| blob.level())? {
-            return Ok(false);
-        }
         if level == 0 && (entries == 0 || live < INLINE_BELOW) {
-            let leaf = self.leaf(host, at)?;
             let content = packed(self.edit(id)?)?;
+            let leaf = self.leaf(host, at)?;
             self.edit(leaf.id)?.remove(&at[leaf.base..]);
             self.free(id)?;
             if entries == 0 {
                 return Ok(true);
             }
+            // No separator comes to lie strictly inside the path's range: there is no key in it now.
+            let need = |base| live + at.len() - base + BLOB_BYTES - INLINE_FILL;
+            let leaf = self.with_room(host, at, 0, &need)?;
             return match self.merge_in(&leaf, at, &content)? {
                 Some(below) => self.raise(root, path, below).map(|()| true),
                 None => Ok(false),
             };
         }
+        self.loosen_edge(id)?;
+        let level = self.peek(id, |blob| blob.level())?;
         while self.peek(host, |blob| blob.level())? <= level {
             self.grow_root(host)?;
         }
@@ -145,6 +149,17 @@ impl Workspace<'_> {
             true => Ok(true),
             false => Err(Stop::Corrupt(above.id, "no room for separators that fitted")),
         }
+    }
+
+    /// Makes room along a limb's right edge for a little longer keys. The limb may become higher.
+    fn loosen_edge(&mut self, limb: BlobId) -> Result<(), Stop> {
+        let end = [0xFF; KEY_BYTES_MAX];
+        let mut level = 0;
+        while level <= self.peek(limb, |blob| blob.level())? {
+            self.with_room(limb, &end, level, &|_| room_needed(1, CHILD_BYTES))?;
+            level += 1;
+        }
+        Ok(())
     }
 
     /// Makes the bases along a limb's right edge shorter. None: a blob there is too full.
