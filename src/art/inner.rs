@@ -7,10 +7,12 @@
 //! The leftmost child has no separator: it takes all keys below the first one, and stands in the header.
 
 use super::cursor::Cursor;
-use super::header::Blob;
+use super::header::{AT_ROOT, Blob};
 use super::leaf::Leaf;
+use super::node::Node;
+use super::ptr::{Target, decode};
 use super::search::LookUp;
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 
 /// Length of an inner entry's value.
 pub(crate) const CHILD_BYTES: usize = 8;
@@ -119,6 +121,10 @@ pub(crate) struct Slot {
     pub(crate) child: Child,
 }
 
+/// Where a child stands in its parent, until that changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChildPlace(Option<usize>);
+
 impl Blob<'_> {
     /// The child whose range holds `key` (relative to this blob).
     #[inline]
@@ -155,8 +161,9 @@ impl Blob<'_> {
         if self.is_leaf() {
             return Below::from_word(self.below_word());
         }
-        let seen = |child: Child| child.below.under(usize::from(child.delta));
-        self.children().into_iter().map(seen).fold(Below::default(), Below::and)
+        let mut all = Below::default();
+        self.each_child(|_, child| all = all.and(child.below.under(usize::from(child.delta))));
+        all
     }
 
     /// Sets what a leaf blob may hold.
@@ -215,32 +222,48 @@ impl Blob<'_> {
         slots
     }
 
-    /// All children in order, the leftmost first.
-    pub(crate) fn children(self) -> Vec<Child> {
-        let mut children = vec![self.leftmost_child()];
-        let mut cursor = Cursor::new(self);
-        cursor.first();
-        while let Some(leaf) = cursor.leaf() {
-            children.push(self.child_of(leaf));
-            cursor.advance();
+    /// Calls `visit` with all children, in no order.
+    pub(crate) fn each_child(self, mut visit: impl FnMut(ChildPlace, Child)) {
+        visit(ChildPlace(None), self.leftmost_child());
+        let mut todo = vec![self.w.u16_at(AT_ROOT)];
+        // A torn read may lead in a circle; no blob has as many nodes and leaves.
+        for _ in 0..BLOB_BYTES / 8 {
+            let Some(ptr) = todo.pop() else { return };
+            match decode(ptr) {
+                Target::Leaf(offset) => {
+                    let at = Leaf::at(self.w, offset).value_at();
+                    visit(ChildPlace(Some(at)), Child::decode(self.w.u64_at(at)));
+                }
+                Target::Node(offset) => {
+                    let node = Node::at(self.w, offset);
+                    todo.extend(node.slots(self.w).map(|slot| self.w.u16_at(slot)));
+                }
+                Target::Mount(_) | Target::Null | Target::Unknown => {}
+            }
         }
-        children
+    }
+
+    /// Writes the child at a place anew.
+    pub(crate) fn set_child_at(self, place: ChildPlace, child: Child) {
+        match place.0 {
+            Some(at) => {
+                self.w.write(at, &child.encode());
+            }
+            None => self.set_leftmost_child(child),
+        }
     }
 
     /// How many bytes longer the base of the child with the shortest base is.
     pub(crate) fn least_delta(self) -> usize {
-        self.children().iter().map(|child| usize::from(child.delta)).min().unwrap_or(0)
+        let mut least = usize::MAX;
+        self.each_child(|_, child| least = least.min(usize::from(child.delta)));
+        least
     }
 
     /// Adds `by` to all deltas, because the blob's own base became so much shorter (or longer: negative).
     pub(crate) fn shift_deltas(self, by: isize) {
-        let moved = |child: Child| Child { delta: (child.delta as isize + by) as u16, ..child };
-        self.set_leftmost_child(moved(self.leftmost_child()));
-        let mut cursor = Cursor::new(self);
-        cursor.first();
-        while let Some(leaf) = cursor.leaf() {
-            self.w.write(leaf.value_at(), &moved(self.child_of(leaf)).encode());
-            cursor.advance();
-        }
+        self.each_child(|place, child| {
+            self.set_child_at(place, Child { delta: (child.delta as isize + by) as u16, ..child });
+        });
     }
 }

@@ -4,6 +4,8 @@
 //! with a writer sees nonsense, never a fault, and its validation fails. A byte `i` of the blob is bits
 //! `8 * (i % 8)` of word `i / 8`, on any host; that is also its place in the little-endian image on disk.
 
+use std::cell::RefCell;
+
 use crate::limits::{BLOB_BYTES, BLOB_WORDS};
 use crate::sync::{AtomicU64, Ordering, SlotWords};
 
@@ -227,22 +229,44 @@ fn load_tail(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Private memory of a slot's size, for building a blob aside.
-pub(crate) struct Scratch(Box<SlotWords>);
+/// Private memory of a slot's size, for building a blob aside. What it holds at first is not defined.
+pub(crate) struct Scratch(Option<Box<SlotWords>>);
+
+/// Scratches that a thread keeps for the next ones, 1 MiB. Blocks of this size are dear to allocate: each one that is given back
+/// makes the usual allocators tidy up.
+const SPARE_MAX: usize = 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<SlotWords>>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let words: Box<[AtomicU64]> = (0..BLOB_WORDS).map(|_| AtomicU64::new(0)).collect();
-        Self(words.try_into().expect("BLOB_WORDS words were collected"))
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        Self(Some(spare.unwrap_or_else(|| {
+            let words: Box<[AtomicU64]> = (0..BLOB_WORDS).map(|_| AtomicU64::new(0)).collect();
+            words.try_into().expect("BLOB_WORDS words were collected")
+        })))
     }
 
     pub(crate) fn words(&self) -> Words<'_> {
-        Words(&self.0)
+        Words(self.slot())
     }
 
-    #[cfg(test)]
     pub(crate) fn slot(&self) -> &SlotWords {
-        &self.0
+        self.0.as_ref().expect("taken only when dropped")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A thread that ends has no spare ones.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.extend(self.0.take());
+            }
+        });
     }
 }
 

@@ -21,6 +21,8 @@ use crate::tree::{Known, Stop, Tries, Workspace, successor};
 
 /// New blobs that a try may make, unless one before needed more.
 const FRAMES_MIN: usize = 24;
+/// Blobs that a plan changes or makes if it cuts one directory out of a limb of usual height.
+const BLOBS_USUAL: usize = 12;
 /// As many are given to a plan however small the cache is.
 const FRAMES_MAX: usize = 192;
 /// After so many stops the gate stays closed while missing blobs are loaded, so that they stay.
@@ -73,6 +75,10 @@ impl Engine {
         self.fetch(trees, spans, &mut relief)?;
         let mut reservation =
             Some(self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?);
+        // A claim found missing at the end costs a whole try.
+        if !self.buffer.has_space(BLOBS_USUAL, claim) {
+            let _ = self.buffer.claim(BLOBS_USUAL, Claim::Adds);
+        }
         let mut tries = Tries::default();
         let (mut stops, mut frames_wanted, mut claimed) = (0, FRAMES_MIN, 0);
         // Both last until the gate opens.

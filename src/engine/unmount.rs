@@ -2,10 +2,10 @@
 //! through a chain of limbs.
 //!
 //! A directory that keeps moving keeps its mount: only a mount that two looks of the background thread found at the same
-//! path is taken. No list of mounts is kept, they are found by way of the bounds above them; only trees in which something
-//! moved since the database was opened are looked through. A compaction takes all mounts of all trees.
+//! path is taken. No list of mounts is kept, they are found by way of the bounds above them: trees are looked through after the
+//! open, and again when something has moved in them. A compaction takes all mounts of all trees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::{Engine, TreeState};
@@ -17,7 +17,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Most mounts that are looked at in one tree.
 const MOUNTS_MAX: usize = 4096;
 /// Most limbs that one look puts back: each closes the gate for moments.
-const TAKEN_MAX: usize = 64;
+const TAKEN_MAX: usize = 256;
+/// Most trees that one look sees for the first time: that reads their roots.
+const TREES_MAX: usize = 64;
 /// Mounts asked for at once.
 const PAGE: usize = 64;
 
@@ -59,11 +61,16 @@ impl Engine {
         }
         looks.last = Instant::now();
         let trees = self.trees();
-        looks.trees.retain(|id, _| trees.iter().any(|tree| tree.id == *id));
+        let there: HashSet<u32> = trees.iter().map(|tree| tree.id).collect();
+        looks.trees.retain(|id, _| there.contains(id));
+        let mut unseen = 0;
         for tree in trees {
             let moves = tree.life().moves();
-            if moves == 0 {
-                continue;
+            if !looks.trees.contains_key(&tree.id) {
+                unseen += 1;
+                if unseen > TREES_MAX {
+                    continue;
+                }
             }
             let seen = looks.trees.entry(tree.id).or_default();
             if seen.settled && seen.moves == moves {

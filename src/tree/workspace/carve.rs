@@ -3,7 +3,7 @@
 //! Only the blobs along the two cuts are touched: at most two a level, and those whose bases are shorter than the path
 //! that the keys lose.
 
-use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, Slot, room_needed};
+use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
@@ -178,15 +178,16 @@ impl Workspace<'_> {
     ) -> Result<Taken, Stop> {
         let from = low.get(top.base..).unwrap_or(&[]);
         let to = high.map(|high| high.get(top.base..).unwrap_or(&[]));
-        let all = self.peek(top.id, |blob| blob.slots())?;
-        let starts = |at: usize| all[at].separator.as_deref().unwrap_or(&[]);
-        let first = (0..all.len()).rposition(|at| starts(at) <= from).unwrap_or(0);
-        let last = (0..all.len()).rposition(|at| to.is_none_or(|to| starts(at) < to)).unwrap_or(0).max(first);
-        let base_of = |slot: &Slot| top.base + usize::from(slot.child.delta);
+        let Row { at, mut parts, inside, next } = self.peek(top.id, |blob| row(blob, from, to))?;
+        let (Some(second), last) = (inside.first(), parts.len() - 1) else { return Err(Stop::Restart) };
+        let base_of = |child: Child| top.base + usize::from(child.delta);
+        // The bases of what goes are to be this long.
+        let least = strip.unwrap_or(0);
+        let part_of =
+            |base: usize, child: Child| Child { delta: (base.max(least) - top.base) as u16, ..child };
 
         // What stays of the first child, and what goes of it.
-        let mut parts: Vec<Slot> = all[first..=last].to_vec();
-        let begins = match (&all[first].separator, &top.low) {
+        let begins = match (&at, &top.low) {
             (Some(separator), _) => separator.as_slice() == from,
             (None, Some(fence)) => fence == low,
             (None, None) => low.is_empty(),
@@ -194,33 +195,41 @@ impl Workspace<'_> {
         self.has_cut = true;
         let mut left = None;
         if !begins {
-            let base = base_of(&parts[0]);
-            let (stays, goes) = self.split(BlobId(parts[0].child.id), base, low)?;
+            let base = base_of(parts[0]);
+            let (stays, goes) = self.split(BlobId(parts[0].id), base, low, [0, least])?;
             left = Some(Piece { child: stays, base });
-            parts[0].child = Child { delta: parts[0].child.delta, ..goes };
+            parts[0] = part_of(base, goes);
         }
         // What goes of the last child, and what stays of it.
-        let ends = match (all.get(last + 1), to) {
+        let ends = match (&next, to) {
             (_, None) => true,
-            (Some(next), Some(to)) => next.separator.as_deref() == Some(to),
+            (Some(next), Some(to)) => next == to,
             (None, Some(_)) => top.high.as_deref() == high,
         };
         let mut right = None;
         if !ends && let Some(high) = high {
-            let at = parts.len() - 1;
-            let base = base_of(&parts[at]);
-            let (goes, stays) = self.split(BlobId(parts[at].child.id), base, high)?;
+            let base = base_of(parts[last]);
+            let (goes, stays) = self.split(BlobId(parts[last].id), base, high, [least, 0])?;
             right = Some(Piece { child: stays, base });
-            parts[at].child = Child { delta: parts[at].child.delta, ..goes };
+            parts[last] = part_of(base, goes);
         }
-        let left_at = all[first].separator.clone();
-        let content = self.part(top, all[first + 1].separator.as_deref().unwrap_or(&[]), to, strip)?;
-        for slot in &all[first + 1..=last] {
-            let separator = slot.separator.clone().unwrap_or_default();
-            self.edit(top.id)?.remove(&separator);
+        let content = self.part(top, second, to, strip)?;
+        let blob = self.edit(top.id)?;
+        for separator in &inside {
+            blob.remove(separator);
         }
-        self.close(top, low, high, left_at.as_deref(), left, right)?;
-        self.gather(top, content, parts, strip)
+        self.close(top, low, high, at.as_deref(), left, right)?;
+        // All but the first and the last child are in there as they are.
+        let strip = strip.map_or(0, |strip| strip - top.base);
+        let moved = Blob::new(content.words());
+        moved.set_leftmost_child(parts[0]);
+        if moved.entries() as usize != last || !moved.set_child(Some(&inside[last - 1][strip..]), parts[last])
+        {
+            return Err(Stop::Corrupt(top.id, "a separator was lost"));
+        }
+        self.follow(moved, strip)?;
+        let id = self.create_with(content)?;
+        Ok(Taken::Limb(self.peek(id, |blob| blob.as_child(0))?))
     }
 
     /// Closes the hole between `left` and `right`: one of them takes its range over if its bases start both ends of it, else
@@ -307,28 +316,44 @@ impl Workspace<'_> {
             Err(_) => Err(Stop::Corrupt(top.id, "a part of it cannot be packed")),
         }
     }
+}
 
-    /// Makes a limb of neighbouring children of `top`; `content` has their separators but the first one.
-    fn gather(
-        &mut self,
-        top: &Hop,
-        content: Scratch,
-        parts: Vec<Slot>,
-        strip: Option<usize>,
-    ) -> Result<Taken, Stop> {
-        let cut = strip.map_or(0, |strip| strip - top.base);
-        let id = self.create_with(content)?;
-        for (at, slot) in parts.into_iter().enumerate() {
-            let delta = usize::from(slot.child.delta);
-            let child = match delta.checked_sub(cut) {
-                Some(rest) => Child { delta: rest as u16, ..slot.child },
-                None => self.strip(BlobId(slot.child.id), cut - delta)?,
-            };
-            let separator = slot.separator.as_deref().filter(|_| at > 0);
-            if !self.edit(id)?.set_child(separator.map(|separator| &separator[cut..]), child) {
-                return Err(Stop::Corrupt(id, "a separator was lost"));
-            }
-        }
-        Ok(Taken::Limb(self.peek(id, |blob| blob.as_child(0))?))
+/// The children of a blob that meet a range.
+struct Row {
+    /// The separator of the first one; None: it is the leftmost.
+    at: Option<Vec<u8>>,
+    parts: Vec<Child>,
+    /// The separators between them.
+    inside: Vec<Vec<u8>>,
+    /// That of the child behind them.
+    next: Option<Vec<u8>>,
+}
+
+fn row(blob: Blob<'_>, from: &[u8], to: Option<&[u8]>) -> Row {
+    let mut cursor = Cursor::new(blob);
+    cursor.seek(&[from, &[0]].concat());
+    if cursor.leaf().is_some() {
+        cursor.retreat()
+    } else {
+        cursor.last()
     }
+    let (at, first) = match cursor.leaf() {
+        Some(leaf) => (Some(cursor.key().to_vec()), blob.child_of(leaf)),
+        None => (None, blob.leftmost_child()),
+    };
+    match at {
+        Some(_) => cursor.advance(),
+        None => cursor.first(),
+    }
+    let mut row = Row { at, parts: vec![first], inside: Vec::new(), next: None };
+    while let Some(leaf) = cursor.leaf() {
+        if to.is_some_and(|to| cursor.key() >= to) {
+            row.next = Some(cursor.key().to_vec());
+            break;
+        }
+        row.inside.push(cursor.key().to_vec());
+        row.parts.push(blob.child_of(leaf));
+        cursor.advance();
+    }
+    row
 }

@@ -122,7 +122,8 @@ impl Workspace<'_> {
                         continue;
                     }
                     let delta = hop.base - above.base;
-                    let (left, right) = self.split(hop.id, hop.base, &[&key[..hop.base], &cut].concat())?;
+                    let (left, right) =
+                        self.split(hop.id, hop.base, &[&key[..hop.base], &cut].concat(), [0, 0])?;
                     let parent = self.edit(above.id)?;
                     let known = parent.child_for(&key[above.base..]);
                     parent.set_child_for(&key[above.base..], Child { delta: delta as u16, ..left });
@@ -148,40 +149,52 @@ impl Workspace<'_> {
         self.replace(root, top)
     }
 
-    /// Cuts a blob, and what is below it, at `key` (relative to the limb, strictly inside the blob's range). Both keep its base;
-    /// the left one keeps its id. Their deltas are left to the caller.
-    pub(super) fn split(&mut self, id: BlobId, base: usize, key: &[u8]) -> Result<(Child, Child), Stop> {
+    /// Cuts a blob, and what is below it, at `key` (relative to the limb, strictly inside the blob's range). The left one keeps
+    /// its id. The bases of the two are made as long as `bases` says if they are shorter: all keys start with the same bytes up
+    /// to there. Their deltas are left to the caller.
+    pub(super) fn split(
+        &mut self,
+        id: BlobId,
+        base: usize,
+        key: &[u8],
+        bases: [usize; 2],
+    ) -> Result<(Child, Child), Stop> {
         let cut = &key[base..];
         let blob = self.edit(id)?;
         let (left, right) = (copy_of(blob), copy_of(blob));
         let (below, from) = (Blob::new(left.words()), Blob::new(right.words()));
-        if blob.is_leaf() {
-            below.prune(cut, Keep::Below);
-            from.prune(cut, Keep::From);
-        } else {
-            let (child, separator, _) = route(blob, cut);
-            below.prune(cut, Keep::Below);
-            from.prune(cut, Keep::From);
+        below.prune(cut, Keep::Below);
+        from.prune(cut, Keep::From);
+        if !below.is_leaf() {
+            let (child, separator, _) = self.peek(id, |blob| route(blob, cut))?;
             if separator.as_deref() == Some(cut) {
                 // The cut is a separator: it moves up, its child becomes the right half's leftmost.
                 from.set_leftmost_child(child);
                 from.remove(cut);
             } else {
-                let (kept, new) = self.split(BlobId(child.id), base + usize::from(child.delta), key)?;
-                below.set_child(separator.as_deref(), Child { delta: child.delta, ..kept });
-                from.set_leftmost_child(Child { delta: child.delta, ..new });
+                let under = base + usize::from(child.delta);
+                let (kept, new) = self.split(BlobId(child.id), under, key, bases)?;
+                let delta = |least: usize| (under.max(least) - base) as u16;
+                below.set_child(separator.as_deref(), Child { delta: delta(bases[0]), ..kept });
+                from.set_leftmost_child(Child { delta: delta(bases[1]), ..new });
             }
         }
-        let pack = |blob: Blob<'_>| {
-            let target = Scratch::new();
-            match blob.pack(target.words(), Rebase::default()) {
-                Ok(()) => Ok(target),
-                Err(_) => Err(Stop::Corrupt(id, "it cannot be packed")),
-            }
-        };
-        let (left, right) = (pack(below)?, pack(from)?);
+        let left = self.half(id, below, bases[0].saturating_sub(base))?;
+        let right = self.half(id, from, bases[1].saturating_sub(base))?;
         self.replace(id, left)?;
         let new = self.create_with(right)?;
         Ok((self.peek(id, |blob| blob.as_child(0))?, self.peek(new, |blob| blob.as_child(0))?))
+    }
+
+    /// Packs what is left of a blob, under a base that is so many bytes longer.
+    fn half(&mut self, id: BlobId, left: Blob<'_>, strip: usize) -> Result<Scratch, Stop> {
+        let target = Scratch::new();
+        if left.pack(target.words(), Rebase { lead: &[], strip }).is_err() {
+            return Err(Stop::Corrupt(id, "it cannot be packed"));
+        }
+        if strip > 0 && !left.is_leaf() {
+            self.follow(Blob::new(target.words()), strip)?;
+        }
+        Ok(target)
     }
 }

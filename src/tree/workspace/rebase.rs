@@ -19,20 +19,25 @@ impl Workspace<'_> {
         if blob.pack(target.words(), Rebase { lead: &[], strip }).is_err() {
             return Err(Stop::Corrupt(id, "its keys do not start with the base that its fences give"));
         }
-        let packed = Blob::new(target.words());
         if !blob.is_leaf() {
-            let all = packed.slots();
-            for slot in all {
-                let delta = usize::from(slot.child.delta);
-                let child = match delta.checked_sub(strip) {
-                    Some(rest) => Child { delta: rest as u16, ..slot.child },
-                    None => self.strip(BlobId(slot.child.id), strip - delta)?,
-                };
-                packed.set_child(slot.separator.as_deref(), child);
-            }
+            self.follow(Blob::new(target.words()), strip)?;
         }
         self.replace(id, target)?;
         self.peek(id, |blob| blob.as_child(0))
+    }
+
+    /// Has the children of an inner blob follow its base, which has become `strip` bytes longer.
+    pub(super) fn follow(&mut self, blob: Blob<'_>, strip: usize) -> Result<(), Stop> {
+        let mut short = Vec::new();
+        blob.each_child(|place, child| match usize::from(child.delta).checked_sub(strip) {
+            Some(rest) => blob.set_child_at(place, Child { delta: rest as u16, ..child }),
+            None => short.push((place, child)),
+        });
+        for (place, child) in short {
+            let stripped = self.strip(BlobId(child.id), strip - usize::from(child.delta))?;
+            blob.set_child_at(place, stripped);
+        }
+        Ok(())
     }
 
     /// Makes a blob's base shorter by the bytes of `lead`: only its own keys change. None: they do not fit any more.

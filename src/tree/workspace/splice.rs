@@ -115,7 +115,7 @@ impl Workspace<'_> {
         let mut middle = hop.id;
         let mut left = None;
         if hop.low.as_deref() != Some(path) {
-            let (stays, goes) = self.split(hop.id, hop.base, path)?;
+            let (stays, goes) = self.split(hop.id, hop.base, path, [0, 0])?;
             left = Some(Child { delta, ..stays });
             middle = BlobId(goes.id);
         }
@@ -123,7 +123,7 @@ impl Workspace<'_> {
         if let Some(end) = end.as_deref()
             && hop.high.as_deref() != Some(end)
         {
-            let (_, stays) = self.split(middle, hop.base, end)?;
+            let (_, stays) = self.split(middle, hop.base, end, [0, 0])?;
             right = Some(Child { delta, ..stays });
         }
         if !self.free_way(middle)? {
