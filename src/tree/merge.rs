@@ -263,10 +263,11 @@ impl<'a> Limb<'a> {
             };
             // Beyond the row is not known: then the base stays as it is.
             let edge = row.slots.get(at + 2).and_then(|next| next.separator.as_deref());
-            return Ok(match pair.shift(&mut left, &neighbour, edge, bytes, &key) {
-                true => Merged::Some { above: false },
-                false => Merged::Nothing,
-            });
+            // Long keys may leave no room for as much.
+            let is_done = [bytes, bytes / 2, bytes / 4]
+                .into_iter()
+                .any(|bytes| pair.shift(&mut left, &neighbour, edge, bytes, &key));
+            return Ok(if is_done { Merged::Some { above: false } } else { Merged::Nothing });
         }
         let children = [left_slot.child, right_slot.child];
         let Some(delta) = join(&mut left, &right, children, between) else { return Ok(Merged::Nothing) };

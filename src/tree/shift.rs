@@ -202,6 +202,15 @@ impl<'a> Pair<'a> {
 /// A separator that leaves about `bytes` on the right side (or the left one): for leaf blobs a short one, for inner blobs one
 /// of theirs.
 fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
+    match cut_after(blob, bytes, right) {
+        Ok(cut) => Some(cut),
+        // Entries are less than that: most of the blob is what their keys share.
+        Err(all) => cut_after(blob, bytes * all / blob.live_bytes(), right).ok(),
+    }
+}
+
+/// The separator behind so many bytes of entries. Err: how many there are.
+fn cut_after(blob: Blob<'_>, bytes: usize, right: bool) -> Result<Vec<u8>, usize> {
     let mut cursor = Cursor::new(blob);
     if right {
         cursor.last()
@@ -217,16 +226,15 @@ fn edge_cut(blob: Blob<'_>, bytes: usize, right: bool) -> Option<Vec<u8>> {
         } else {
             cursor.advance()
         }
-        cursor.leaf()?;
-        if sum >= bytes {
+        if cursor.leaf().is_some() && sum >= bytes {
             if !blob.is_leaf() {
-                return Some(cursor.key().to_vec());
+                return Ok(cursor.key().to_vec());
             }
             let (below, from) = if right { (cursor.key(), &edge[..]) } else { (&edge[..], cursor.key()) };
-            return Some(separator(below, from).to_vec());
+            return Ok(separator(below, from).to_vec());
         }
     }
-    None
+    Err(sum)
 }
 
 /// Inserts all entries of `from` into `into`, each key with `lead` put before and `strip` bytes cut off. False: no room.

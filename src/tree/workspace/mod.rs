@@ -14,6 +14,8 @@ mod carve;
 mod edit;
 mod graft;
 mod length;
+#[cfg(test)]
+mod mending_tests;
 mod path;
 mod rebase;
 mod splice;

@@ -1,0 +1,120 @@
+//! What moves leave behind, and how it is mended: limbs spliced back, rows of sparse blobs put together.
+
+use super::tests::{Model, Rig, below, grown, move_in_model, move_prefix};
+
+/// Moves a directory and mends the blobs at both names.
+fn moved(rig: &Rig, model: &mut Model, src: &str, dst: &str) {
+    let [src, dst] = [src, dst].map(str::as_bytes);
+    assert!(!below(model, src).is_empty(), "{}", src.escape_ascii());
+    move_prefix(rig, src, dst);
+    move_in_model(model, src, dst);
+    rig.limb().tidy(&rig.gate, src).unwrap();
+    rig.limb().tidy(&rig.gate, dst).unwrap();
+}
+
+/// Splices back what can be, and mends where that was.
+fn splice_all(rig: &Rig, model: &Model) {
+    while let Some(path) = rig.check(model).mounts.first().cloned() {
+        assert!(rig.splice(0), "{} stays", path.escape_ascii());
+        rig.limb().tidy(&rig.gate, &path).unwrap();
+    }
+}
+
+#[test]
+fn moved_directories_are_spliced_back() {
+    let (rig, mut model) = grown(64 << 20, 60_000, 96);
+    let before = rig.walk();
+    for n in (0..70).step_by(2) {
+        let names = [format!("usr/share/package-{n:02}"), format!("usr/share/moved/to-{n:02}/")];
+        if !below(&model, names[0].as_bytes()).is_empty() {
+            moved(&rig, &mut model, &names[0], &names[1]);
+        }
+    }
+    let mounts = rig.check(&model).mounts.len();
+    assert!(mounts > 30, "{mounts}");
+    splice_all(&rig, &model);
+    let after = rig.check(&model);
+    // Nearly every leaf blob was cut.
+    assert!(after.leaf_blobs <= before.leaf_blobs, "{} {}", after.leaf_blobs, before.leaf_blobs);
+    assert!(after.inner_blobs <= before.inner_blobs + 1);
+}
+
+#[test]
+fn a_limb_goes_into_a_lower_host() {
+    let (mut rig, mut model) = grown(64 << 20, 30_000, 96);
+    for n in 0..200 {
+        let key = format!("small/{n:03}");
+        let version = rig.put(key.as_bytes(), &[7; 200]);
+        model.insert(key.into_bytes(), (version, vec![7; 200]));
+    }
+    let before = rig.walk();
+    // A limb of one leaf blob, and in it one with inner blobs, in front of, between and behind the records.
+    moved(&rig, &mut model, "small/", "host/");
+    for (n, at) in ["host/0", "host/0991", "host/2"].into_iter().enumerate() {
+        moved(&rig, &mut model, &format!("usr/share/package-{n}"), at);
+    }
+    moved(&rig, &mut model, "usr/", "host/deep/");
+    assert!(rig.check(&model).mounts.len() >= 5);
+    splice_all(&rig, &model);
+    let after = rig.check(&model);
+    assert!(after.mounts.is_empty());
+    assert!(after.leaf_blobs <= before.leaf_blobs + 1, "{} {}", after.leaf_blobs, before.leaf_blobs);
+    assert!(after.inner_blobs <= before.inner_blobs + 1, "{} {}", after.inner_blobs, before.inner_blobs);
+}
+
+#[test]
+fn full_blobs_along_the_right_edge_do_not_keep_a_limb_mounted() {
+    let (mut rig, mut model) = grown(64 << 20, 20_000, 96);
+    moved(&rig, &mut model, "usr/share/", "z/");
+    // An ascending run fills the last leaf blob to the brim.
+    for n in 0..3_000 {
+        let key = format!("z/zzz/{n:05}");
+        let version = rig.put(key.as_bytes(), &[1; 40]);
+        model.insert(key.into_bytes(), (version, vec![1; 40]));
+        if n % 500 == 499 {
+            splice_all(&rig, &model);
+            moved(&rig, &mut model, "z/", "y/");
+            moved(&rig, &mut model, "y/", "z/");
+        }
+    }
+    splice_all(&rig, &model);
+}
+
+/// Keys of some groups with long names: their separators fill inner blobs.
+fn long_groups(groups: usize) -> (Rig, Model) {
+    let mut rig = Rig::new(128 << 20);
+    let mut model = Model::new();
+    for n in 0..groups * 60 {
+        let (group, n) = (n * 7 % groups, n / groups);
+        let name = format!("{group:03}/").repeat(900);
+        let key = format!("{name}{n:03}").into_bytes();
+        let version = rig.put(&key, &[n as u8; 2000]);
+        model.insert(key, (version, vec![n as u8; 2000]));
+    }
+    (rig, model)
+}
+
+#[test]
+fn rows_of_sparse_blobs_become_fewer_at_every_level() {
+    let (rig, mut model) = long_groups(90);
+    let before = rig.check(&model);
+    assert!(before.inner_blobs >= 6, "{}", before.inner_blobs);
+    // Half of each group goes: no two neighbours are sparse enough to be merged by that alone.
+    let gone: Vec<Vec<u8>> =
+        model.keys().enumerate().filter(|(n, _)| n % 5 < 2).map(|(_, key)| key.clone()).collect();
+    for key in &gone {
+        assert!(rig.change(|space, root| space.delete(root, key)));
+        model.remove(key);
+    }
+    let sparse = rig.check(&model);
+    rig.limb().compact(&rig.gate).unwrap();
+    for key in model.keys().step_by(20) {
+        rig.limb().tidy(&rig.gate, key).unwrap();
+    }
+    let after = rig.check(&model);
+    let full = after.live_bytes.div_ceil(crate::limits::BLOB_BYTES);
+    let blobs = |seen: &super::tests::Seen| seen.leaf_blobs + seen.inner_blobs;
+    assert!(blobs(&after) * 3 < blobs(&sparse) * 2 + 6, "{} {}", blobs(&after), blobs(&sparse));
+    assert!(blobs(&after) * 5 <= full * 8, "{} blobs, {full} would do", blobs(&after));
+    assert!(after.inner_blobs < sparse.inner_blobs, "{} {}", after.inner_blobs, sparse.inner_blobs);
+}
