@@ -15,8 +15,9 @@ const THREADS: usize = 3;
 const OPS: usize = 5;
 const DIRECTORIES: usize = 3;
 const NAMES: usize = 2;
-/// Records that make a directory too large to be moved record by record.
-const FILLING: usize = 40;
+/// Records that make a directory too large to be moved record by record: a limb of one blob, and one of several, in which a
+/// reader is on its way from blob to blob while the directory moves.
+const FILLING: [usize; 4] = [1, 40, 1, 150];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
@@ -137,13 +138,12 @@ fn roll(dice: &mut Dice, value: u32) -> Call {
     }
 }
 
-/// Some directories with a few records; every other history's are large.
+/// Some directories with a few records or many.
 fn prepare(tree: &Tree, history: u64, dice: &mut Dice) -> State {
     let mut state = State::default();
     for at in 0..1 + dice.below(DIRECTORIES - 1) {
         state.filled[at] = true;
-        let count = if history.is_multiple_of(2) { FILLING } else { 1 };
-        for n in 0..count {
+        for n in 0..FILLING[history as usize % FILLING.len()] {
             tree.put(format!("{}filling-{n:03}", directory(history, at)), vec![7; 900]).unwrap();
         }
         for name in 0..NAMES {
