@@ -50,6 +50,10 @@ impl Db {
         Ok(Self { handle, default_tree })
     }
 
+    pub(super) fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.handle)
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.handle.engine
     }

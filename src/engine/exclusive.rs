@@ -57,7 +57,7 @@ impl<T> In<T> for Result<T, Stop> {
 type Trees = BTreeMap<u32, Arc<TreeState>>;
 
 impl Engine {
-    /// Commits a plan with changes of whole directories.
+    /// Commits a plan with changes of whole directories, or with reads of more leaf blobs than are latched at once.
     pub(super) fn commit_exclusive(
         &self,
         plan: &Plan,
@@ -71,8 +71,13 @@ impl Engine {
         let claim = Claim::of(plan.frees());
         let mut relief = Relief::new(plan.frees());
         self.fetch(trees, spans, &mut relief)?;
-        let mut reservation =
-            Some(self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?);
+        self.validate_early(plan)?;
+        let mut reservation = match plan.changes.is_empty() {
+            true => None,
+            false => Some(
+                self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?,
+            ),
+        };
         let mut tries = Tries::default();
         let (mut stops, mut frames_wanted, mut claimed) = (0, FRAMES_MIN, 0);
         // Both last until the gate opens.
@@ -197,6 +202,8 @@ impl Engine {
         journal: &Journal,
     ) -> Result<bool, Halt> {
         debug_assert!(!trees.is_empty(), "a change has a tree");
+        // Before the workspace has changed anything.
+        self.validate_alone(plan)?;
         for expectation in &plan.expectations {
             check_expectation(expectation, space)?;
         }
