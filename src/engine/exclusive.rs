@@ -25,6 +25,8 @@ const FRAMES_MIN: usize = 24;
 const FRAMES_MAX: usize = 192;
 /// After so many stops the gate stays closed while missing blobs are loaded, so that they stay.
 const OPEN_STOPS: usize = 64;
+/// After so many comparisons that a missing blob stopped, what was read is loaded with the gate closed: it may not fit the cache.
+const OPEN_COMPARISONS: usize = 3;
 /// Passages of reclaiming that a commit makes itself where there is no background thread.
 pub(super) const RECLAIM_PASSAGES: usize = 4;
 
@@ -71,7 +73,7 @@ impl Engine {
         let claim = Claim::of(plan.frees());
         let mut relief = Relief::new(plan.frees());
         self.fetch(trees, spans, &mut relief)?;
-        self.validate_early(plan)?;
+        let mut valid_at = self.validate_early(plan, journal)?;
         let mut reservation = match plan.changes.is_empty() {
             true => None,
             false => Some(
@@ -79,7 +81,7 @@ impl Engine {
             ),
         };
         let mut tries = Tries::default();
-        let (mut stops, mut frames_wanted, mut claimed) = (0, FRAMES_MIN, 0);
+        let (mut stops, mut frames_wanted, mut claimed, mut unsure) = (0, FRAMES_MIN, 0, 0);
         // Both last until the gate opens.
         let (mut closed, mut known) = (None, Known::default());
         let done = loop {
@@ -96,6 +98,18 @@ impl Engine {
             }
             self.check_open()?;
             trees.values().try_for_each(|tree| tree.check_alive())?;
+            if journal.last_sequence() != valid_at {
+                match self.validate_alone(plan, unsure >= OPEN_COMPARISONS) {
+                    Ok(()) => valid_at = journal.last_sequence(),
+                    Err(Halt::Error(error)) => return Err(error),
+                    Err(Halt::Stop(..)) => {
+                        (closed, known) = (None, Known::default());
+                        unsure += 1;
+                        valid_at = self.validate_early(plan, journal)?;
+                        continue;
+                    }
+                }
+            }
             let mut space = Workspace::new(&self.buffer, frames, self.store.database_id());
             match self.carry_out_all(plan, trees, &mut space, &mut known, journal) {
                 Ok(changed) if !changed => break None,
@@ -202,8 +216,6 @@ impl Engine {
         journal: &Journal,
     ) -> Result<bool, Halt> {
         debug_assert!(!trees.is_empty(), "a change has a tree");
-        // Before the workspace has changed anything.
-        self.validate_alone(plan)?;
         for expectation in &plan.expectations {
             check_expectation(expectation, space)?;
         }

@@ -9,8 +9,9 @@ use super::plan::Plan;
 use super::reads::Look;
 use super::{Engine, TreeState};
 use crate::error::{Error, Result};
+use crate::journal::Journal;
 use crate::limits::READ_BLOBS_MAX;
-use crate::tree::{Page, PageRequest, Part, Stop};
+use crate::tree::{Limb, Page, PageRequest, Part, Stop};
 
 /// Why a try under latches came to nothing.
 pub(super) enum Unsure {
@@ -70,22 +71,39 @@ impl Look for Latching<'_, '_> {
 }
 
 /// Looks without latches, with the gate closed.
-struct Alone<'e>(&'e Engine);
+struct Alone<'e> {
+    engine: &'e Engine,
+    /// Whether missing blobs are loaded rather than reported.
+    loads: bool,
+}
+
+impl Alone<'_> {
+    fn look<T>(
+        &self,
+        tree: &TreeState,
+        mut look: impl FnMut(&Limb<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Halt> {
+        let limb = self.engine.limb(tree);
+        match self.loads {
+            true => Ok(limb.retry(|_| look(&limb))?),
+            false => look(&limb).map_err(|stop| Halt::Stop(tree.id, stop)),
+        }
+    }
+}
 
 impl Look for Alone<'_> {
     type Halt = Halt;
 
     fn point(&mut self, tree: &TreeState, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Halt> {
-        let found = self.0.limb(tree).get_once(key, value);
-        Ok(found.map_err(|stop| Halt::Stop(tree.id, stop))?.map(|found| found.version))
+        Ok(self.look(tree, |limb| limb.get_once(key, value))?.map(|found| found.version))
     }
 
     fn page(&mut self, tree: &TreeState, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Halt> {
-        self.0.limb(tree).fill_once(request, page).map_err(|stop| Halt::Stop(tree.id, stop))
+        self.look(tree, |limb| limb.fill_once(request, page))
     }
 
     fn count(&mut self, tree: &TreeState, low: &[u8], high: Option<&[u8]>) -> Result<Part, Halt> {
-        self.0.limb(tree).count_part(low, high).map_err(|stop| Halt::Stop(tree.id, stop))
+        self.look(tree, |limb| limb.count_part(low, high))
     }
 }
 
@@ -122,13 +140,17 @@ impl Engine {
     }
 
     /// The same with the gate closed: nothing changes but which blobs are in memory.
-    pub(super) fn validate_alone(&self, plan: &Plan) -> Result<(), Halt> {
-        plan.reads.iter().try_for_each(|read| read.check(&mut Alone(self)))
+    pub(super) fn validate_alone(&self, plan: &Plan, loads: bool) -> Result<(), Halt> {
+        let mut look = Alone { engine: self, loads };
+        plan.reads.iter().try_for_each(|read| read.check(&mut look))
     }
 
     /// The same at no one instant: loads what the comparison will look at, and finds most conflicts without closing the gate. What
-    /// does not read the same now did change.
-    pub(super) fn validate_early(&self, plan: &Plan) -> Result<()> {
-        plan.reads.iter().try_for_each(|read| read.check(&mut Early(self)))
+    /// does not read the same now did change. Returns the sequence at which all reads the same, if nothing was committed since it:
+    /// a commit takes its sequence under the latches of all that it changes.
+    pub(super) fn validate_early(&self, plan: &Plan, journal: &Journal) -> Result<u64> {
+        let sequence = journal.last_sequence();
+        plan.reads.iter().try_for_each(|read| read.check(&mut Early(self)))?;
+        Ok(sequence)
     }
 }

@@ -198,8 +198,9 @@ impl<'t> ViewScan<'t> {
             (bound, high) => bound.clone().or(high.clone()),
         };
         if let Some(origin) = &stretch.origin {
-            let is_past = |key: Vec<u8>| match &stop {
-                Some(stop) => (key < *stop) != reverse,
+            // A common prefix may begin before the stretch does.
+            let is_past = |key: Vec<u8>| match &bound {
+                Some(bound) => (key < *bound) != reverse,
                 None => true,
             };
             while stretch.next < self.page.len() && is_past(origin.to_here(self.page.entry(stretch.next).key))
