@@ -2,12 +2,13 @@
 //! databases that nobody can write to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ramus::io::{FaultStorage, MemoryStorage, Storage};
 use ramus::limits::{CACHE_BYTES_MIN, READ_BLOBS_MAX, RECORD_BYTES_MAX};
-use ramus::{Db, ErrorKind, IfExists, Options, Tree};
+use ramus::{Db, Durability, Entry, ErrorKind, IfExists, Options, Tree};
 
-use crate::common::{assert_sound, small, watched};
+use crate::common::{Dice, assert_sound, cases, seed, small, watched};
 
 /// Records over many leaf blobs.
 fn fill(tree: &Tree, count: usize) {
@@ -82,6 +83,76 @@ fn a_range_larger_than_the_cache_is_validated() {
         let tx = list();
         tree.put("d49/phantom", "").unwrap();
         assert_eq!(tx.commit().unwrap_err().kind(), ErrorKind::Conflict);
+        assert_sound(&db);
+    });
+}
+
+/// Sums over many blobs, which do not fit the cache, beside transfers that keep them and noise that does not touch them: a
+/// commit says that the sum was true.
+#[test]
+fn sums_over_many_blobs_hold_beside_transfers() {
+    const ACCOUNTS: usize = 3000;
+    watched("sums over many blobs", || {
+        let storage = FaultStorage::new();
+        let db = small(&storage)
+            .durability(Durability::Batched { bytes: 1 << 20, interval: None })
+            .open("")
+            .unwrap();
+        let (tree, noise) = (db.default_tree(), db.tree("noise").unwrap());
+        let name = |n: usize| format!("account-{n:05}");
+        let value = |units: u64| [&units.to_le_bytes()[..], &[0; 1500]].concat();
+        let units = |value: &[u8]| u64::from_le_bytes(value[..8].try_into().unwrap());
+        for n in 0..ACCOUNTS {
+            tree.put(name(n), value(10)).unwrap();
+        }
+        assert!(leaf_blobs(&db) > READ_BLOBS_MAX as u64);
+        let mut dice = Dice(seed());
+        let stop = AtomicBool::new(false);
+        let (mut sums, mut conflicts) = (0, 0);
+        std::thread::scope(|scope| {
+            let mut other = Dice(dice.roll());
+            let (db, tree, stop) = (&db, &tree, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    noise.put([other.below(200) as u8], [0; 100]).unwrap();
+                    if other.below(100_000) == 0 {
+                        let (from, to) = (name(other.below(ACCOUNTS)), name(other.below(ACCOUNTS)));
+                        db.transact(|tx| {
+                            let there = units(&tx.get(tree, &from)?.unwrap());
+                            tx.put(tree, &from, value(there - 1))?;
+                            let there = units(&tx.get(tree, &to)?.unwrap());
+                            tx.put(tree, &to, value(there + 1))
+                        })
+                        .unwrap();
+                    }
+                }
+            });
+            while sums < cases(10) {
+                let mut tx = db.transaction();
+                let records = tx.prefix(tree, "account-");
+                let sum: u64 = records
+                    .map(|entry| match entry.unwrap() {
+                        Entry::Record { value, .. } => units(&value),
+                        Entry::CommonPrefix(_) => unreachable!(),
+                    })
+                    .sum();
+                if dice.below(2) == 0 {
+                    tx.put(tree, "sum", sum.to_le_bytes()).unwrap();
+                }
+                match tx.commit() {
+                    Ok(_) => {
+                        assert_eq!(sum, 10 * ACCOUNTS as u64);
+                        sums += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                        conflicts += 1;
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        println!("{sums} sums, {conflicts} conflicts");
         assert_sound(&db);
     });
 }

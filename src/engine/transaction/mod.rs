@@ -180,7 +180,7 @@ impl Transaction {
     }
 
     fn any_there(&self, origin: &Origin, piece: &Piece) -> Result<bool> {
-        let range = there(origin, piece);
+        let range = there(origin, &piece.low, piece.high.as_deref());
         let mut page = Page::default();
         let mut next = Some(range.low.clone());
         let mut found = false;
@@ -208,7 +208,7 @@ impl Transaction {
         let mut value = Vec::new();
         for piece in self.pieces(tree, prefix, end.as_deref()) {
             if let Some(origin) = &piece.origin {
-                let range = there(origin, &piece);
+                let range = there(origin, &piece.low, piece.high.as_deref());
                 let counted =
                     self.engine.read(&range.tree, |limb| limb.count(&range.low, range.high.as_deref()))?;
                 self.remember_range(Read::Count { range, counted });
@@ -361,8 +361,7 @@ impl Transaction {
     }
 }
 
-/// The range of the database that a piece is read in.
-fn there(origin: &Origin, piece: &Piece) -> Range {
-    let (low, high) = (origin.to_there(&piece.low), origin.end_there(piece.high.as_deref()));
-    Range { tree: Arc::clone(&origin.tree), low, high }
+/// The range of the database that a range of a piece is read in.
+fn there(origin: &Origin, low: &[u8], high: Option<&[u8]>) -> Range {
+    Range { tree: Arc::clone(&origin.tree), low: origin.to_there(low), high: origin.end_there(high) }
 }

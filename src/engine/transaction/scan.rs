@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::view::{Origin, Piece};
-use super::{Items, Range, Read, Transaction};
+use super::{Items, Read, Transaction, there};
 use crate::engine::TreeState;
 use crate::engine::listing::Listing;
 use crate::error::Result;
@@ -112,16 +112,15 @@ impl<'t> ViewScan<'t> {
         let stretch = self.stretch.as_ref()?;
         let entry = (stretch.next < self.page.len()).then(|| {
             let entry = self.page.entry(stretch.next);
-            let key = stretch.origin.as_ref().map_or_else(Vec::new, |origin| origin.to_here(entry.key));
-            (key, entry.rolled)
+            (stretch.origin.as_ref().map_or_else(Vec::new, |origin| origin.to_here(entry.key)), entry.rolled)
         });
         let Listing { low, high, reverse, .. } = &self.listing;
-        let low = low.max(&stretch.low);
-        let high = match (high, &stretch.high) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.as_ref().or(other.as_ref()),
-        };
         let own = self.transaction.views.get(&self.tree.id).and_then(|view| {
+            let low = low.max(&stretch.low);
+            let high = match (high, &stretch.high) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.as_ref().or(other.as_ref()),
+            };
             let mut writes = view.writes(low, high.map(Vec::as_slice));
             if *reverse { writes.next_back() } else { writes.next() }
         });
@@ -151,8 +150,8 @@ impl<'t> ViewScan<'t> {
             }
             Some(own) => own.map(|value| (if self.listing.keys_only { Vec::new() } else { value }, 0)),
         };
-        let past = if self.listing.reverse { Some(key.clone()) } else { Some([&key[..], &[0]].concat()) };
-        self.pass(past);
+        let past = if self.listing.reverse { key.clone() } else { [&key[..], &[0]].concat() };
+        self.pass(Some(past));
         Ok(value.map(|(value, version)| Item { key, value, version, rolled: false }))
     }
 
@@ -192,29 +191,46 @@ impl<'t> ViewScan<'t> {
         let Some(stretch) = &mut self.stretch else { return self.narrow(bound) };
         let reverse = self.listing.reverse;
         // What is left of the stretch begins, or ends, here.
-        let stop = match (&bound, &stretch.high) {
-            (Some(bound), _) if reverse => Some(bound.max(&stretch.low).clone()),
-            (Some(bound), Some(high)) => Some(bound.min(high).clone()),
-            (bound, high) => bound.clone().or(high.clone()),
+        let stop = match (bound.as_deref(), stretch.high.as_deref()) {
+            (Some(bound), _) if reverse => Some(bound.max(&stretch.low)),
+            (Some(bound), Some(high)) => Some(bound.min(high)),
+            (bound, high) => bound.or(high),
         };
-        if let Some(origin) = &stretch.origin {
-            // A common prefix may begin before the stretch does.
-            let is_past = |key: Vec<u8>| match &bound {
-                Some(bound) => (key < *bound) != reverse,
-                None => true,
-            };
-            while stretch.next < self.page.len() && is_past(origin.to_here(self.page.entry(stretch.next).key))
-            {
-                stretch.next += 1;
-            }
-        }
-        let is_done = match (&bound, &stretch.high) {
-            (Some(bound), _) if reverse => *bound <= stretch.low,
+        let is_done = match (bound.as_deref(), stretch.high.as_deref()) {
+            (Some(bound), _) if reverse => bound <= stretch.low.as_slice(),
             (Some(bound), Some(high)) => bound >= high,
             (None, _) => true,
             (Some(_), None) => false,
         };
-        self.remember(stop);
+        if let Some(origin) = &stretch.origin {
+            // A common prefix may begin before the stretch does.
+            let is_past = |entry: &[u8]| match &bound {
+                Some(bound) => origin.is_below(entry, bound) != reverse,
+                None => true,
+            };
+            while stretch.next < self.page.len() && is_past(self.page.entry(stretch.next).key) {
+                stretch.next += 1;
+            }
+            let at = *stretch.read.get_or_insert_with(|| {
+                let range = there(origin, &stretch.low, stretch.high.as_deref());
+                self.transaction.remember_range(Read::Items {
+                    range,
+                    keys_only: self.listing.keys_only,
+                    delimiter: behind(&self.listing, origin),
+                    items: Items::default(),
+                })
+            });
+            // The entries that came up, and that there are no others up to where it stops.
+            let ranges = &mut self.transaction.reads.borrow_mut().ranges;
+            if let Some(Read::Items { range, items, .. }) = ranges.get_mut(at) {
+                match (reverse, stop) {
+                    (true, stop) => range.low = origin.to_there(stop.unwrap_or(&[])),
+                    (false, stop) => range.high = origin.end_there(stop),
+                }
+                items.add(&self.page, stretch.remembered, stretch.next);
+                stretch.remembered = stretch.next;
+            }
+        }
         if is_done {
             self.stretch = None;
         }
@@ -226,37 +242,6 @@ impl<'t> ViewScan<'t> {
             None => self.is_over = true,
             Some(bound) if self.listing.reverse => self.listing.high = Some(bound),
             Some(bound) => self.listing.low = bound,
-        }
-    }
-
-    /// Remembers the entries that came up, and that there are no others up to `stop`.
-    fn remember(&mut self, stop: Option<Vec<u8>>) {
-        let Some(stretch) = &mut self.stretch else { return };
-        let Some(origin) = &stretch.origin else { return };
-        let listing = &self.listing;
-        let (low, high) = match listing.reverse {
-            true => {
-                (origin.to_there(stop.as_deref().unwrap_or(&[])), origin.end_there(stretch.high.as_deref()))
-            }
-            false => (origin.to_there(&stretch.low), origin.end_there(stop.as_deref())),
-        };
-        let at = *stretch.read.get_or_insert_with(|| {
-            self.transaction.remember_range(Read::Items {
-                range: Range { tree: Arc::clone(&origin.tree), low: low.clone(), high: high.clone() },
-                keys_only: listing.keys_only,
-                delimiter: behind(listing, origin),
-                items: Items::default(),
-            })
-        });
-        let ranges = &mut self.transaction.reads.borrow_mut().ranges;
-        if let Some(Read::Items { range, items, .. }) = ranges.get_mut(at) {
-            if listing.reverse {
-                range.low = low;
-            } else {
-                range.high = high;
-            }
-            items.add(&self.page, stretch.remembered, stretch.next);
-            stretch.remembered = stretch.next;
         }
     }
 

@@ -37,6 +37,15 @@ impl Origin {
         [&self.here, key.get(self.there.len()..).unwrap_or(&[])].concat()
     }
 
+    /// Whether a key of the database is below `bound` as the piece names it.
+    pub(super) fn is_below(&self, key: &[u8], bound: &[u8]) -> bool {
+        let rest = key.get(self.there.len()..).unwrap_or(&[]);
+        match bound.strip_prefix(self.here.as_slice()) {
+            Some(bound) => rest < bound,
+            None => self.here.as_slice() < bound,
+        }
+    }
+
     /// The end of a range of the database for one of the piece (None: to the end).
     pub(super) fn end_there(&self, high: Option<&[u8]>) -> Option<Vec<u8>> {
         match high {
