@@ -129,13 +129,14 @@ impl Engine {
             Ok(latched) => latched,
             Err(error) => return Ok(Err(error)),
         };
+        let touched = latched.0.len();
         match self.validate_latched(plan, &mut latched, trees) {
             Ok(()) => {}
             Err(Unsure::Wide) => return Ok(Ok(Step::Wide)),
             Err(Unsure::Stop(tree, stop)) => return Err((tree, stop)),
             Err(Unsure::Error(error)) => return Ok(Err(error)),
         }
-        Ok(self.apply_plan(plan, &mut latched, trees, journal, reservation, payload, kind))
+        Ok(self.apply_plan(plan, &mut latched, touched, trees, journal, reservation, payload, kind))
     }
 
     /// Latches the leaf blobs of all spans, in order.
@@ -203,11 +204,13 @@ impl Engine {
         ))
     }
 
+    /// Carries the plan out on its leaf blobs, of which all but `touched` were latched for reads only.
     #[expect(clippy::too_many_arguments, reason = "the plan and what was made of it once")]
     fn apply_plan(
         &self,
         plan: &Plan,
         latched: &mut Latched<'_>,
+        touched: usize,
         trees: &BTreeMap<u32, Arc<TreeState>>,
         journal: &Journal,
         reservation: &mut Option<Reservation<'_>>,
@@ -220,8 +223,11 @@ impl Engine {
         let effects = effects(plan, latched)?;
         let lacks = lacking(&effects, latched, journal.last_sequence());
         let cuts = lacks.iter().filter(|lack| lack.need == Need::Cut).count();
-        if latched.0.len() + cuts > self.batch_blobs_max() {
+        if touched + cuts > self.batch_blobs_max() {
             return Err(self.batch_too_wide());
+        }
+        if latched.0.len() + cuts > self.batch_blobs_max() {
+            return Ok(Step::Wide);
         }
         if !lacks.is_empty() {
             return Ok(Step::Room(lacks));
@@ -229,8 +235,8 @@ impl Engine {
         if reservation.is_none() {
             return Ok(Step::Done { sequence: journal.last_sequence(), merge: Vec::new() });
         }
-        if !self.buffer.has_space(latched.0.len(), Claim::of(plan.frees())) {
-            return Ok(Step::Space(latched.0.len()));
+        if !self.buffer.has_space(touched, Claim::of(plan.frees())) {
+            return Ok(Step::Space(touched));
         }
         let Some(reservation) = reservation.take() else {
             return Err(Error::invalid("a plan was applied twice"));

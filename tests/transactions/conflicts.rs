@@ -1,7 +1,10 @@
 //! Each kind of conflict, one by one: what somebody else does between a transaction's reads and its commit makes the commit
 //! fail, and names what changed; what the transaction's answers did not depend on does not.
 
-use ramus::{Db, Entry, ErrorKind, IfExists, Transaction, Tree};
+use std::sync::Arc;
+
+use ramus::io::MemoryStorage;
+use ramus::{Db, Entry, ErrorKind, IfExists, Options, Transaction, Tree};
 
 fn start() -> (Db, Tree) {
     let db = Db::in_memory().unwrap();
@@ -335,6 +338,44 @@ fn reads_through_own_moves() {
     conflicts(&db, tx, "\"dir/4\"");
 }
 
+/// Large directories that have moved are limbs mounted in others.
+#[test]
+fn phantoms_in_mounted_directories() {
+    let db = Options::new().background(false).storage(Arc::new(MemoryStorage::new())).open("").unwrap();
+    let tree = db.default_tree();
+    for directory in ["a/", "c/", "e/"] {
+        for n in 0..200 {
+            tree.put(format!("from/{directory}{n:03}"), vec![7; 1000]).unwrap();
+        }
+        tree.rename_prefix(format!("from/{directory}"), format!("all/{directory}"), IfExists::Fail).unwrap();
+    }
+    for key in ["all/b", "all/d", "all/f"] {
+        tree.put(key, "").unwrap();
+    }
+    assert!(db.survey().unwrap().survey.unwrap().mounts > 0);
+    type Reader = fn(&Transaction, &Tree);
+    let readers: [Reader; 4] = [
+        |tx, tree| assert_eq!(tx.prefix(tree, "all/").count(), 603),
+        |tx, tree| assert_eq!(tx.range(tree, "all/c/150".."all/e/020").reverse().count(), 71),
+        |tx, tree| assert_eq!(tx.count_prefix(tree, "all/").unwrap().keys, 603),
+        |tx, tree| {
+            assert_eq!(tx.prefix(tree, "all/").delimiter(b'/').count(), 6);
+            assert!(tx.get(tree, "all/c/199x").unwrap().is_none());
+        },
+    ];
+    for read in readers {
+        let tx = db.transaction();
+        read(&tx, &tree);
+        commits(tx, &tree);
+        tree.delete("written").unwrap();
+        let tx = db.transaction();
+        read(&tx, &tree);
+        tree.put("all/c/199x", "").unwrap();
+        conflicts(&db, tx, "\"all/");
+        tree.delete("all/c/199x").unwrap();
+    }
+}
+
 #[test]
 fn a_transaction_across_trees_is_one_commit() {
     let (db, tree) = start();
@@ -435,6 +476,24 @@ fn transact_returns_an_error_only_if_its_reads_hold() {
     });
     assert_eq!((outcome.unwrap_err().kind(), runs), (ErrorKind::NotFound, 1));
     assert_eq!(tree.get("b").unwrap().unwrap(), b"equal");
+}
+
+#[test]
+fn a_transaction_may_go_to_another_thread() {
+    let (db, tree) = start();
+    let mut tx = db.transaction();
+    tx.put(&tree, "a", "here").unwrap();
+    let tx = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                tx.put(&tree, "b", "there").unwrap();
+                tx
+            })
+            .join()
+            .unwrap()
+    });
+    tx.commit().unwrap();
+    assert_eq!([tree.get("a").unwrap().unwrap(), tree.get("b").unwrap().unwrap()], [&b"here"[..], b"there"]);
 }
 
 #[test]

@@ -229,12 +229,12 @@ pub fn roll_key(dice: &mut Dice) -> Vec<u8> {
     (0..len).map(|_| b"ab/"[dice.below(3)]).collect()
 }
 
-/// A call on one of the trees.
-pub fn roll_op(dice: &mut Dice, reads_only: bool) -> Op {
+/// A call on one of the trees, with values of up to so many bytes.
+pub fn roll_op(dice: &mut Dice, reads_only: bool, value_max: usize) -> Op {
     let tree = dice.below(TREES);
     let kind = if reads_only { 10 + dice.below(6) } else { dice.below(16) };
     match kind {
-        0..=3 => Op::Put(tree, roll_key(dice), vec![dice.roll() as u8; dice.below(40)]),
+        0..=3 => Op::Put(tree, roll_key(dice), vec![dice.roll() as u8; dice.below(value_max)]),
         4..=5 => Op::Delete(tree, roll_key(dice)),
         6 => Op::Rename(tree, roll_key(dice), roll_key(dice), dice.below(2) == 0),
         7 => Op::RenamePrefix(tree, roll_key(dice), dice.below(TREES), roll_key(dice), dice.below(2) == 0),
