@@ -195,16 +195,22 @@ impl<'p> Running<'p> {
     }
 }
 
-/// One transaction of whatever kind. None: it met a conflict, or was given up.
-fn one(place: &Place<'_>, store: Store, dice: &mut Dice, clock: &AtomicU64, value: u32) -> Option<Committed> {
+/// One transaction of whatever kind. None: it met a conflict, or was given up. Another error is wrong.
+fn one(
+    place: &Place<'_>,
+    store: Store,
+    dice: &mut Dice,
+    clock: &AtomicU64,
+    value: u32,
+) -> Option<Result<Committed>> {
     let from = clock.fetch_add(1, Ordering::SeqCst);
     let outcome = run_one(place, store, dice, value);
     let to = clock.fetch_add(1, Ordering::SeqCst);
     match outcome {
-        Ok(Some((version, reads, changes))) => Some(Committed { version, reads, changes, from, to }),
+        Ok(Some((version, reads, changes))) => Some(Ok(Committed { version, reads, changes, from, to })),
         Ok(None) => None,
         Err(error) if error.kind() == ErrorKind::Conflict => None,
-        Err(error) => panic!("{error}"),
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -284,7 +290,7 @@ pub fn first_wrong(store: Store, seed: u64, histories: u64, strict: Strict) -> O
     let turn = AtomicU64::new(0);
     let (mut wrong, mut committed) = (None, 0);
     std::thread::scope(|scope| {
-        let (sender, results) = std::sync::mpsc::channel::<Vec<Committed>>();
+        let (sender, results) = std::sync::mpsc::channel::<Result<Vec<Committed>>>();
         for thread in 0..THREADS {
             let (db, trees, sender) = (&db, &trees, sender.clone());
             let (clock, begin, end, turn) = (&clock, &begin, &end, &turn);
@@ -315,7 +321,14 @@ pub fn first_wrong(store: Store, seed: u64, histories: u64, strict: Strict) -> O
             turn.store(history, Ordering::SeqCst);
             begin.wait();
             end.wait();
-            let all: Vec<Committed> = (0..THREADS).flat_map(|_| results.recv().unwrap()).collect();
+            let all: Result<Vec<Vec<Committed>>> = (0..THREADS).map(|_| results.recv().unwrap()).collect();
+            let all: Vec<Committed> = match all {
+                Ok(all) => all.concat(),
+                Err(error) => {
+                    wrong = Some((history, error.to_string()));
+                    break;
+                }
+            };
             committed += all.len();
             if let Err(what) = check(start, &all, strict) {
                 let lines: Vec<_> = all.iter().map(|one| format!("{one:?}")).collect();
