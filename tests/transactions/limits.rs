@@ -1,8 +1,8 @@
 //! Large transactions: the limits that their errors name, reads of more leaf blobs than are latched at once, a small cache, and
 //! databases that nobody can write to.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 
 use ramus::io::{FaultStorage, MemoryStorage, Storage};
 use ramus::limits::{CACHE_BYTES_MIN, READ_BLOBS_MAX, RECORD_BYTES_MAX};
@@ -62,6 +62,46 @@ fn reads_of_many_blobs_are_validated_too() {
     tx.put(&tree, "e", "").unwrap();
     tx.commit().unwrap();
     assert_sound(&db);
+}
+
+/// Two that have read it all each take one of two records away, unless the other is gone: one of the records stays. They compare
+/// what they read at the same time.
+#[test]
+fn write_skew_of_wide_readers() {
+    let db = Db::in_memory().unwrap();
+    let tree = db.default_tree();
+    fill(&tree, 3000);
+    assert!(leaf_blobs(&db) > READ_BLOBS_MAX as u64);
+    for _ in 0..cases(30) {
+        let guards = ["d00/guard", "d49/guard"];
+        for guard in guards {
+            tree.put(guard, "").unwrap();
+        }
+        let begin = Barrier::new(2);
+        let take = |own: &str| {
+            let mut tx = db.transaction();
+            let there =
+                tx.prefix(&tree, "d").filter(|entry| entry.as_ref().unwrap().key().ends_with(b"guard"));
+            let there = there.count();
+            begin.wait();
+            if there == 2 {
+                tx.delete(&tree, own).unwrap();
+            }
+            match tx.commit() {
+                Ok(_) => there == 2,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                    false
+                }
+            }
+        };
+        let taken = std::thread::scope(|scope| {
+            let other = scope.spawn(|| take(guards[1]));
+            u32::from(take(guards[0])) + u32::from(other.join().unwrap())
+        });
+        assert_eq!(taken, 1);
+        assert_eq!(guards.iter().filter(|guard| tree.contains(guard).unwrap()).count(), 1);
+    }
 }
 
 /// The range does not fit the cache: it is read again and again, and the commit ends all the same.
