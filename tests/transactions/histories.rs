@@ -64,6 +64,9 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().unwrap())
 }
 
+/// What a transaction comes to: its version if it changed anything, its reads and its changes.
+type Done = (Option<u64>, Vec<(usize, Value)>, Vec<Change>);
+
 /// A transaction under way: of the engine, or what a broken store has in its place.
 struct Running<'p> {
     place: &'p Place<'p>,
@@ -176,7 +179,7 @@ impl<'p> Running<'p> {
     }
 
     /// The version, if anything was changed.
-    fn commit(self) -> Result<(Option<u64>, Vec<(usize, Value)>, Vec<Change>)> {
+    fn commit(self) -> Result<Done> {
         let version = match self.store {
             Store::Engine | Store::Broken(Broken::PointsOnly) => self.tx.commit()?,
             Store::Broken(Broken::Piecemeal) => self.last.unwrap_or(0),
@@ -214,9 +217,7 @@ fn one(
     }
 }
 
-type Outcome = Option<(Option<u64>, Vec<(usize, Value)>, Vec<Change>)>;
-
-fn run_one(place: &Place<'_>, store: Store, dice: &mut Dice, value: u32) -> Result<Outcome> {
+fn run_one(place: &Place<'_>, store: Store, dice: &mut Dice, value: u32) -> Result<Option<Done>> {
     let mut tx = Running::new(place, store);
     let (a, b) = (dice.below(KEYS), dice.below(KEYS));
     let give_way = |dice: &mut Dice| {
