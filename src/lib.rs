@@ -2,7 +2,7 @@
 //!
 //! A [`Db`] holds named [`Tree`]s, each an ordered map from keys, which are full paths of any bytes, to small values. Every
 //! record has a [`Version`], the commit that wrote it. Single changes go through [`Tree`], several at once through
-//! [`Db::batch`]; a listing is a [`Scan`]. [`Options`] say how a database is opened, [`Durability`] when a commit counts as
+//! [`Db::batch`], and what depends on what is there through [`Db::transact`]; a listing is a [`Scan`]. [`Options`] say how a database is opened, [`Durability`] when a commit counts as
 //! done, [`Error::kind`] what to do about an error. Handles are cheap to clone and may be used from many threads.
 //!
 //! ```
@@ -29,8 +29,8 @@ mod sync;
 mod tree;
 
 pub use api::{
-    Batch, BatchOutcome, Db, Entry, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey, Tree,
-    Version, WriteOptions,
+    Batch, BatchOutcome, Db, Entry, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey, Transaction,
+    TransactionScan, Tree, Version, WriteOptions,
 };
 pub use engine::CheckReport;
 pub use error::{Error, ErrorKind, Result};

@@ -32,6 +32,11 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// How far ahead of the last commit sequence numbers are durably reserved.
 pub const SEQUENCE_RESERVE: u64 = 1 << 20;
 
+/// Most leaf blobs that a transaction latches for its reads, beside those of its changes; with more it is carried out alone.
+pub const READ_BLOBS_MAX: usize = 64;
+/// How often [`Db::transact`](crate::Db::transact) tries before it gives the conflict to its caller.
+pub const TRANSACT_TRIES_MAX: u32 = 100;
+
 const _: () = {
     assert!(BLOB_BYTES.is_multiple_of(BLOCK_BYTES));
     // A leaf blob must hold at least four entries of the largest size, so that a cut always leaves both sides room.

@@ -140,6 +140,35 @@ fn batch_of_moves() -> Step {
     )
 }
 
+/// Reads, and changes that depend on them, over two trees; with a directory move, or without.
+fn transaction(moves: bool) -> Step {
+    commit(
+        "transaction",
+        move |db| {
+            let (a, b) = (db.default_tree(), db.existing_tree("other")?);
+            db.transact(|tx| {
+                let count = tx.count_prefix(&b, "")?.keys as usize;
+                tx.put(&a, "counted", value(count, count))?;
+                if let Some(first) = tx.prefix(&b, "").next().transpose()? {
+                    tx.delete(&b, first.key())?;
+                }
+                if moves {
+                    tx.rename_prefix_to(&b, &a, "dir2/", "dir9/", IfExists::Replace)?;
+                }
+                tx.rename(&a, "counted", "count", IfExists::Replace)
+            })
+        },
+        move |model| {
+            let count = model["other"].len();
+            model.get_mut("other").unwrap().pop_first();
+            if moves {
+                move_in_model(model, "other", "dir2/", "default", "dir9/");
+            }
+            model.get_mut("default").unwrap().insert(b"count".to_vec(), value(count, count));
+        },
+    )
+}
+
 /// Large enough to cut blobs, and over two trees.
 fn batch(from: usize, count: usize, len: usize) -> Step {
     commit(
@@ -195,7 +224,7 @@ fn workload() -> Vec<Step> {
     steps.extend([put("default", 1, 50), put("default", 4, 50)]);
     steps.push(upkeep("checkpoint", Db::checkpoint));
     steps.push(rename_prefix("default", "kept/", "other", "from/default/", fail));
-    steps.push(batch_of_moves());
+    steps.extend([transaction(false), batch_of_moves(), transaction(true)]);
     steps.push(upkeep("checkpoint", Db::checkpoint));
     steps.push(rename_prefix("other", "from/", "default", "dir1/", IfExists::Replace));
     steps.push(delete_prefix("default", "dir1/default/one/file000"));

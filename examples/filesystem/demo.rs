@@ -38,6 +38,11 @@ pub fn demo(namespace: &Namespace) -> Result<()> {
     rename("/src/io", "/old")?;
     tree(namespace)?;
 
+    println!("\nA directory and a file swap places; one commit:");
+    show("exchange /old /src/lib.rs".to_owned(), namespace.exchange("/old", "/src/lib.rs"))?;
+    tree(namespace)?;
+    show("exchange /src/lib.rs /old".to_owned(), namespace.exchange("/src/lib.rs", "/old"))?;
+
     println!("\nA second name for a file:");
     show("link /old/mod.rs /src/io.rs".to_owned(), namespace.link("/old/mod.rs", "/src/io.rs"))?;
     show("truncate /src/io.rs 8192".to_owned(), namespace.truncate("/src/io.rs", 8192))?;

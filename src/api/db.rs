@@ -50,6 +50,10 @@ impl Db {
         Ok(Self { handle, default_tree })
     }
 
+    pub(super) fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.handle)
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.handle.engine
     }
@@ -101,7 +105,8 @@ impl Db {
     /// changes more leaf blobs (64 KiB each; an expected-empty prefix counts those its range meets) than a quarter of the
     /// cache holds. NoSpace, ReadOnly. Nothing is changed then. Io, Poisoned: it may survive a reopen.
     ///
-    /// O(changes × height of the tree). A batch without changes returns the last version, and so does one that only deletes
+    /// O(changes × height of the tree). Only the leaf blobs that it reads or changes are latched, so batches on other ones go on
+    /// beside it, up to that limit (4,096 leaf blobs with the default cache). A batch without changes returns the last version, and so does one that only deletes
     /// prefixes and ranges in which there is nothing.
     ///
     /// A batch that moves or deletes directories runs alone: other commits wait while it is carried out. The keys that it

@@ -7,6 +7,8 @@ mod options;
 mod record;
 mod scan;
 mod stats;
+mod transact;
+mod transaction;
 mod tree;
 
 pub use batch::{Batch, BatchOutcome};
@@ -15,6 +17,7 @@ pub use options::{Options, WriteOptions};
 pub use record::{Entry, IfExists, PrefixStats, Record, Version};
 pub use scan::Scan;
 pub use stats::{Stats, Survey};
+pub use transaction::{Transaction, TransactionScan};
 pub use tree::Tree;
 
 use std::sync::Arc;

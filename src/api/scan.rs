@@ -4,6 +4,7 @@ use std::ops::RangeBounds;
 
 use super::bounds::bounds;
 use super::{Entry, Tree};
+use crate::engine::Listing;
 use crate::error::{Error, Result};
 use crate::tree::{Page, PageRequest, successor};
 
@@ -35,14 +36,7 @@ const PAGE_ENTRIES_MAX: usize = 1024;
 /// ```
 pub struct Scan {
     tree: Tree,
-    low: Vec<u8>,
-    high: Option<Vec<u8>>,
-    prefix_len: usize,
-    start_after: Option<Vec<u8>>,
-    delimiter: Option<u8>,
-    reverse: bool,
-    keys_only: bool,
-    left: usize,
+    listing: Listing,
     page: Page,
     next: usize,
     page_entries: usize,
@@ -59,18 +53,49 @@ enum State {
     Failed(Error),
 }
 
+/// The options of a listing.
+macro_rules! options {
+    () => {
+        /// Lists only what comes after `key` in the direction of the listing. With a delimiter, common prefixes count as
+        /// items: give the last key or common prefix of one listing to go on with the next.
+        pub fn start_after(mut self, key: impl AsRef<[u8]>) -> Self {
+            self.listing().start_after = Some(key.as_ref().to_vec());
+            self
+        }
+
+        /// Rolls keys up: all that share what follows the listed prefix up to and with the first `byte` are one
+        /// [`Entry::CommonPrefix`]. A rolled-up subtree is skipped without being visited.
+        pub fn delimiter(mut self, byte: u8) -> Self {
+            self.listing().delimiter = Some(byte);
+            self
+        }
+
+        /// Lists from the high end to the low end.
+        pub fn reverse(mut self) -> Self {
+            self.listing().reverse = true;
+            self
+        }
+
+        /// Ends after `entries` items, common prefixes included.
+        pub fn limit(mut self, entries: usize) -> Self {
+            self.listing().left = entries;
+            self
+        }
+
+        /// Leaves the values out (they are empty), which spares copying them.
+        pub fn keys_only(mut self) -> Self {
+            self.listing().keys_only = true;
+            self
+        }
+    };
+}
+pub(super) use options;
+
 impl Scan {
-    fn new(tree: Tree, low: Vec<u8>, high: Option<Vec<u8>>, prefix_len: usize) -> Self {
+    fn new(tree: Tree, listing: Listing) -> Self {
         Self {
             tree,
-            low,
-            high,
-            prefix_len,
-            start_after: None,
-            delimiter: None,
-            reverse: false,
-            keys_only: false,
-            left: usize::MAX,
+            listing,
             page: Page::default(),
             next: 0,
             page_entries: PAGE_ENTRIES_MIN,
@@ -79,86 +104,33 @@ impl Scan {
     }
 
     pub(super) fn prefix(tree: Tree, prefix: &[u8]) -> Self {
-        Self::new(tree, prefix.to_vec(), successor(prefix), prefix.len())
+        Self::new(tree, Listing::new(prefix.to_vec(), successor(prefix), prefix.len()))
     }
 
     pub(super) fn range<K: AsRef<[u8]>>(tree: Tree, range: impl RangeBounds<K>) -> Self {
         match bounds(range) {
-            Ok((low, high)) => Self::new(tree, low, high, 0),
-            Err(error) => Self { state: State::Failed(error), ..Self::new(tree, Vec::new(), None, 0) },
-        }
-    }
-
-    /// Lists only what comes after `key` in the direction of the listing. With a delimiter, common prefixes count as
-    /// items: give the last key or common prefix of one listing to go on with the next.
-    pub fn start_after(mut self, key: impl AsRef<[u8]>) -> Self {
-        self.start_after = Some(key.as_ref().to_vec());
-        self
-    }
-
-    /// Rolls keys up: all that share what follows the listed prefix up to and with the first `byte` are one
-    /// [`Entry::CommonPrefix`]. A rolled-up subtree is skipped without being visited.
-    pub fn delimiter(mut self, byte: u8) -> Self {
-        self.delimiter = Some(byte);
-        self
-    }
-
-    /// Lists from the high end to the low end.
-    pub fn reverse(mut self) -> Self {
-        self.reverse = true;
-        self
-    }
-
-    /// Ends after `entries` items, common prefixes included.
-    pub fn limit(mut self, entries: usize) -> Self {
-        self.left = entries;
-        self
-    }
-
-    /// Leaves the values out (they are empty), which spares copying them.
-    pub fn keys_only(mut self) -> Self {
-        self.keys_only = true;
-        self
-    }
-
-    /// Narrows the range by `start_after`, once all options are known.
-    fn begin(&mut self) {
-        let Some(after) = self.start_after.take() else { return };
-        // A common prefix stands before every key in it: whoever is past such a key is past the prefix.
-        let rolled = self.delimiter.and_then(|byte| {
-            let listed = self.low.get(..self.prefix_len)?;
-            let at = after.strip_prefix(listed)?.iter().position(|&b| b == byte)?;
-            Some(after[..self.prefix_len + at + 1].to_vec())
-        });
-        if self.reverse {
-            let bound = match rolled {
-                Some(prefix) if prefix != after => successor(&prefix),
-                _ => Some(after),
-            };
-            self.high = match (self.high.take(), bound) {
-                (Some(high), Some(bound)) => Some(high.min(bound)),
-                (high, bound) => high.or(bound),
-            };
-        } else {
-            let bound = match rolled {
-                Some(prefix) => successor(&prefix),
-                None => Some([after.as_slice(), &[0]].concat()),
-            };
-            match bound {
-                Some(bound) => self.low = std::mem::take(&mut self.low).max(bound),
-                None => self.state = State::Over,
+            Ok((low, high)) => Self::new(tree, Listing::new(low, high, 0)),
+            Err(error) => {
+                Self { state: State::Failed(error), ..Self::new(tree, Listing::new(Vec::new(), None, 0)) }
             }
         }
     }
 
+    fn listing(&mut self) -> &mut Listing {
+        &mut self.listing
+    }
+
+    options!();
+
     fn fill(&mut self) -> Result<()> {
+        let listing = &mut self.listing;
         let request = PageRequest {
-            low: &self.low,
-            high: self.high.as_deref(),
-            reverse: self.reverse,
-            keys_only: self.keys_only,
-            delimiter: self.delimiter.map(|byte| (byte, self.prefix_len)),
-            entries_max: self.page_entries.min(self.left),
+            low: &listing.low,
+            high: listing.high.as_deref(),
+            reverse: listing.reverse,
+            keys_only: listing.keys_only,
+            delimiter: listing.delimiter.map(|byte| (byte, listing.prefix_len)),
+            entries_max: self.page_entries.min(listing.left),
         };
         self.next = 0;
         let page = &mut self.page;
@@ -166,8 +138,8 @@ impl Scan {
         self.page_entries = (self.page_entries * 2).min(PAGE_ENTRIES_MAX);
         match self.page.resume.take() {
             None => self.state = State::Last,
-            Some(bound) if self.reverse => self.high = Some(bound),
-            Some(bound) => self.low = bound,
+            Some(bound) if listing.reverse => listing.high = Some(bound),
+            Some(bound) => listing.low = bound,
         }
         Ok(())
     }
@@ -178,11 +150,10 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Self::Item> {
         if matches!(self.state, State::Fresh) {
-            self.state = State::Running;
-            self.begin();
+            self.state = if self.listing.begin() { State::Running } else { State::Over };
         }
         loop {
-            if self.left == 0 {
+            if self.listing.left == 0 {
                 self.state = State::Over;
             }
             match &self.state {
@@ -198,7 +169,7 @@ impl Iterator for Scan {
             if self.next < self.page.len() {
                 let entry = self.page.entry(self.next);
                 self.next += 1;
-                self.left -= 1;
+                self.listing.left -= 1;
                 return Some(Ok(match entry.rolled {
                     true => Entry::CommonPrefix(entry.key.to_vec()),
                     false => Entry::Record {

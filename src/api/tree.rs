@@ -9,7 +9,7 @@ use super::bounds::{bounds, within_limit};
 use super::{Handle, IfExists, PrefixStats, Record, Scan, Version, WriteOptions};
 use crate::engine::{Change, Condition, Engine, Outcome, Plan, TreeState};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{Counted, Limb};
+use crate::tree::{Counted, Limb, successor};
 
 /// A named tree of a database: an ordered map from keys (1 to 8,192 bytes of any content) to values (up to 4 KiB).
 ///
@@ -52,6 +52,10 @@ impl Tree {
         Arc::clone(&self.state)
     }
 
+    pub(super) fn state_ref(&self) -> &Arc<TreeState> {
+        &self.state
+    }
+
     fn engine(&self) -> &Engine {
         &self.handle.engine
     }
@@ -64,10 +68,7 @@ impl Tree {
     /// Runs a read: it counts only if the tree was not dropped under it.
     #[inline]
     pub(super) fn read<T>(&self, read: impl FnOnce(&Limb<'_>) -> Result<T>) -> Result<T> {
-        self.engine().check_open()?;
-        let outcome = read(&self.engine().limb(&self.state));
-        self.state.check_alive()?;
-        outcome
+        self.engine().read(&self.state, read)
     }
 
     /// The value of `key`. A key that could not be put (empty, or over 8,192 bytes) is not there.
@@ -251,7 +252,7 @@ impl Tree {
     }
 
     fn commit(&self, change: Change) -> Result<Version> {
-        let plan = Plan { changes: vec![change], expectations: Vec::new() };
+        let plan = Plan { changes: vec![change], ..Plan::default() };
         self.engine().commit(&plan, None)
     }
 
@@ -355,7 +356,8 @@ impl Tree {
     /// # Errors
     /// Those of [`get`](Self::get).
     pub fn count_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<PrefixStats> {
-        let counted = self.read(|limb| limb.count(prefix.as_ref()))?;
+        let prefix = prefix.as_ref();
+        let counted = self.read(|limb| limb.count(prefix, successor(prefix).as_deref()))?;
         let Counted { keys, key_bytes, value_bytes } = counted;
         Ok(PrefixStats { keys, key_bytes, value_bytes })
     }

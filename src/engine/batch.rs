@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::latched::{Held, Lack, Latched, Need, check_expectation, effects, lacking};
 use super::plan::{Change, Plan, Span};
 use super::space::Relief;
+use super::validate::Unsure;
 use super::{Engine, TreeState};
 use crate::buffer::Claim;
 use crate::error::{Error, Result};
@@ -30,20 +31,28 @@ enum Step {
     Room(Vec<Lack>),
     /// The images of so many leaf blobs may not find space in the data file.
     Space(usize),
+    /// What was read lies in too many leaf blobs to latch them all.
+    Wide,
 }
 
 impl Engine {
-    /// Commits a plan; returns its sequence. A plan without changes only checks its expectations, and returns the last
-    /// sequence.
+    /// Commits a plan; returns its sequence. A plan without changes only checks its expectations and reads, and returns the
+    /// last sequence.
     pub(crate) fn commit(&self, plan: &Plan, durability: Option<Durability>) -> Result<u64> {
         let durability = durability.unwrap_or(self.settings.durability);
+        if plan.only_reads() && self.journal.is_none() {
+            // Nobody changes anything.
+            return self.check_open().map(|()| self.last_sequence());
+        }
         let journal = self.journal()?;
         self.check_open()?;
         plan.changes.iter().try_for_each(Change::check)?;
         let trees = plan.trees();
         let spans = plan.spans();
         let (payload, kind) = plan.payload();
-        self.admit(journal, plan.frees())?;
+        if !plan.only_reads() {
+            self.admit(journal, plan.frees())?;
+        }
         if plan.is_exclusive() {
             return self.commit_exclusive(plan, &trees, &spans, &payload, kind, durability);
         }
@@ -90,6 +99,10 @@ impl Engine {
                 Ok(Ok(Step::Space(blobs))) => {
                     self.relieved(&mut relief, || self.buffer.claim(blobs, claim))?;
                 }
+                Ok(Ok(Step::Wide)) => {
+                    drop(reservation);
+                    return self.commit_exclusive(plan, &trees, &spans, &payload, kind, durability);
+                }
                 Ok(Err(error)) => return Err(error),
                 Err((tree, stop)) => self.settle(&trees[&tree], stop, &mut tries)?,
             }
@@ -116,7 +129,14 @@ impl Engine {
             Ok(latched) => latched,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(self.apply_plan(plan, &mut latched, trees, journal, reservation, payload, kind))
+        let touched = latched.0.len();
+        match self.validate_latched(plan, &mut latched, trees) {
+            Ok(()) => {}
+            Err(Unsure::Wide) => return Ok(Ok(Step::Wide)),
+            Err(Unsure::Stop(tree, stop)) => return Err((tree, stop)),
+            Err(Unsure::Error(error)) => return Ok(Err(error)),
+        }
+        Ok(self.apply_plan(plan, &mut latched, touched, trees, journal, reservation, payload, kind))
     }
 
     /// Latches the leaf blobs of all spans, in order.
@@ -129,22 +149,9 @@ impl Engine {
         for span in spans {
             let mut from = span.start.clone();
             loop {
-                let host = latched.innermost(span.tree, &from);
-                let at = match host.filter(|at| latched.0[*at].leaf.owns(&from)) {
-                    Some(at) => at,
-                    None => {
-                        if latched.0.len() >= self.batch_blobs_max() {
-                            return Ok(Err(self.batch_too_wide()));
-                        }
-                        let limb = self.limb(&trees[&span.tree]);
-                        let locked = match host {
-                            // Nobody gets through a latched blob from above.
-                            Some(at) => limb.lock_leaf_inside(&latched.0[at].leaf, &from),
-                            None => limb.lock_leaf_fenced(&from),
-                        };
-                        let (leaf, fences) = locked.map_err(|stop| (span.tree, stop))?;
-                        latched.insert(Held { tree: span.tree, fences, leaf })
-                    }
+                let held = self.hold(&mut latched, &trees[&span.tree], &from, self.batch_blobs_max());
+                let Some(at) = held.map_err(|stop| (span.tree, stop))? else {
+                    return Ok(Err(self.batch_too_wide()));
                 };
                 if !span.open {
                     break;
@@ -164,6 +171,31 @@ impl Engine {
         Ok(Ok(latched))
     }
 
+    /// The place among the latched leaf blobs of the one that the key is in or would be; it is latched if it was not. None: it
+    /// would be one more than `most`.
+    pub(super) fn hold<'e>(
+        &'e self,
+        latched: &mut Latched<'e>,
+        tree: &'e TreeState,
+        key: &[u8],
+        most: usize,
+    ) -> Result<Option<usize>, Stop> {
+        let host = latched.innermost(tree.id, key);
+        if let Some(at) = host.filter(|at| latched.0[*at].leaf.owns(key)) {
+            return Ok(Some(at));
+        }
+        if latched.0.len() >= most {
+            return Ok(None);
+        }
+        let limb = self.limb(tree);
+        let (leaf, fences) = match host {
+            // Nobody gets through a latched blob from above.
+            Some(at) => limb.lock_leaf_inside(&latched.0[at].leaf, key)?,
+            None => limb.lock_leaf_fenced(key)?,
+        };
+        Ok(Some(latched.insert(Held { tree: tree.id, fences, leaf })))
+    }
+
     pub(super) fn batch_too_wide(&self) -> Error {
         Error::invalid(format_args!(
             "the batch touches more than {} blobs, a quarter of the cache of {} bytes",
@@ -172,11 +204,13 @@ impl Engine {
         ))
     }
 
+    /// Carries the plan out on its leaf blobs, of which all but `touched` were latched for reads only.
     #[expect(clippy::too_many_arguments, reason = "the plan and what was made of it once")]
     fn apply_plan(
         &self,
         plan: &Plan,
         latched: &mut Latched<'_>,
+        touched: usize,
         trees: &BTreeMap<u32, Arc<TreeState>>,
         journal: &Journal,
         reservation: &mut Option<Reservation<'_>>,
@@ -189,8 +223,11 @@ impl Engine {
         let effects = effects(plan, latched)?;
         let lacks = lacking(&effects, latched, journal.last_sequence());
         let cuts = lacks.iter().filter(|lack| lack.need == Need::Cut).count();
-        if latched.0.len() + cuts > self.batch_blobs_max() {
+        if touched + cuts > self.batch_blobs_max() {
             return Err(self.batch_too_wide());
+        }
+        if latched.0.len() + cuts > self.batch_blobs_max() {
+            return Ok(Step::Wide);
         }
         if !lacks.is_empty() {
             return Ok(Step::Room(lacks));
@@ -198,8 +235,8 @@ impl Engine {
         if reservation.is_none() {
             return Ok(Step::Done { sequence: journal.last_sequence(), merge: Vec::new() });
         }
-        if !self.buffer.has_space(latched.0.len(), Claim::of(plan.frees())) {
-            return Ok(Step::Space(latched.0.len()));
+        if !self.buffer.has_space(touched, Claim::of(plan.frees())) {
+            return Ok(Step::Space(touched));
         }
         let Some(reservation) = reservation.take() else {
             return Err(Error::invalid("a plan was applied twice"));

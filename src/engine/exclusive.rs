@@ -27,6 +27,8 @@ const BLOBS_USUAL: usize = 12;
 const FRAMES_MAX: usize = 192;
 /// After so many stops the gate stays closed while missing blobs are loaded, so that they stay.
 const OPEN_STOPS: usize = 64;
+/// After so many comparisons that a missing blob stopped, what was read is loaded with the gate closed: it may not fit the cache.
+const OPEN_COMPARISONS: usize = 3;
 /// Passages of reclaiming that a commit makes itself where there is no background thread.
 pub(super) const RECLAIM_PASSAGES: usize = 4;
 
@@ -59,7 +61,7 @@ impl<T> In<T> for Result<T, Stop> {
 type Trees = BTreeMap<u32, Arc<TreeState>>;
 
 impl Engine {
-    /// Commits a plan with changes of whole directories.
+    /// Commits a plan with changes of whole directories, or with reads of more leaf blobs than are latched at once.
     pub(super) fn commit_exclusive(
         &self,
         plan: &Plan,
@@ -73,14 +75,19 @@ impl Engine {
         let claim = Claim::of(plan.frees());
         let mut relief = Relief::new(plan.frees());
         self.fetch(trees, spans, &mut relief)?;
-        let mut reservation =
-            Some(self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?);
+        let mut valid_at = self.validate_early(plan, journal)?;
+        let mut reservation = match plan.changes.is_empty() {
+            true => None,
+            false => Some(
+                self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), plan.frees()))?,
+            ),
+        };
         // A claim found missing at the end costs a whole try.
-        if !self.buffer.has_space(BLOBS_USUAL, claim) {
+        if plan.changes.iter().any(Change::is_wide) && !self.buffer.has_space(BLOBS_USUAL, claim) {
             let _ = self.buffer.claim(BLOBS_USUAL, Claim::Adds);
         }
         let mut tries = Tries::default();
-        let (mut stops, mut frames_wanted, mut claimed) = (0, FRAMES_MIN, 0);
+        let (mut stops, mut frames_wanted, mut claimed, mut unsure) = (0, FRAMES_MIN, 0, 0);
         // Both last until the gate opens.
         let (mut closed, mut known) = (None, Known::default());
         let done = loop {
@@ -97,6 +104,18 @@ impl Engine {
             }
             self.check_open()?;
             trees.values().try_for_each(|tree| tree.check_alive())?;
+            if journal.last_sequence() != valid_at {
+                match self.validate_alone(plan, unsure >= OPEN_COMPARISONS) {
+                    Ok(()) => valid_at = journal.last_sequence(),
+                    Err(Halt::Error(error)) => return Err(error),
+                    Err(Halt::Stop(..)) => {
+                        (closed, known) = (None, Known::default());
+                        unsure += 1;
+                        valid_at = self.validate_early(plan, journal)?;
+                        continue;
+                    }
+                }
+            }
             let mut space = Workspace::new(&self.buffer, frames, self.store.database_id());
             match self.carry_out_all(plan, trees, &mut space, &mut known, journal) {
                 Ok(changed) if !changed => break None,

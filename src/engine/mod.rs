@@ -20,19 +20,25 @@ mod commit;
 mod compact;
 mod exclusive;
 mod latched;
+mod listing;
 mod mend;
 #[cfg(test)]
 mod mount_tests;
 mod plan;
+mod reads;
 mod recovery;
 mod space;
+mod transaction;
 mod trees;
 mod unmount;
+mod validate;
 
 pub(crate) use catalog::TreeState;
 pub use check::CheckReport;
 pub(crate) use commit::{Condition, Outcome};
+pub(crate) use listing::Listing;
 pub(crate) use plan::{Change, Expectation, Plan};
+pub(crate) use transaction::{Item, Transaction, ViewScan};
 pub(crate) use trees::DEFAULT_TREE;
 
 use std::sync::Arc;
@@ -121,6 +127,15 @@ struct Wake {
 impl Engine {
     pub(crate) fn limb<'e>(&'e self, tree: &'e TreeState) -> Limb<'e> {
         Limb::new(&self.buffer, tree.root()).of(tree.life(), &self.gate)
+    }
+
+    /// Runs a read: it counts only if the tree was not dropped under it.
+    #[inline]
+    pub(crate) fn read<T>(&self, tree: &TreeState, read: impl FnOnce(&Limb<'_>) -> Result<T>) -> Result<T> {
+        self.check_open()?;
+        let outcome = read(&self.limb(tree));
+        tree.check_alive()?;
+        outcome
     }
 
     /// The journal, or why there is none to write to.

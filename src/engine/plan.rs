@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::TreeState;
 use super::commit::{check_key, check_value};
+use super::reads::Read;
 use crate::error::{Error, Result};
 use crate::journal::{Kind, Op, Record};
 use crate::tree::successor;
@@ -56,11 +57,12 @@ pub(crate) enum Expectation {
     PrefixEmpty { tree: Arc<TreeState>, prefix: Vec<u8> },
 }
 
-/// Changes that take effect together if all expectations hold.
+/// Changes that take effect together if all expectations hold and all that was read reads the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     pub(crate) expectations: Vec<Expectation>,
+    pub(crate) reads: Vec<Read>,
 }
 
 /// A range of keys that a plan reads or changes: one key, or all that start with a prefix.
@@ -113,6 +115,17 @@ impl Change {
         matches!(self, Self::RenamePrefix { .. } | Self::DeletePrefix { .. } | Self::DeleteRange { .. })
     }
 
+    /// Bytes of its keys, prefixes and value.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.len() + value.len(),
+            Self::Delete { key, .. } => key.len(),
+            Self::Rename { src, dst, .. } | Self::RenamePrefix { src, dst, .. } => src.len() + dst.len(),
+            Self::DeletePrefix { prefix, .. } => prefix.len(),
+            Self::DeleteRange { low, high, .. } => low.len() + high.as_ref().map_or(0, Vec::len),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         match self {
             Self::Put { key, value, .. } => check_key(key).and_then(|()| check_value(key, value)),
@@ -152,6 +165,11 @@ pub(super) fn show(key: &[u8]) -> String {
 }
 
 impl Plan {
+    /// Whether it only compares what was read.
+    pub(super) fn only_reads(&self) -> bool {
+        self.changes.is_empty() && !self.reads.is_empty()
+    }
+
     /// Whether the plan only takes records away.
     pub(super) fn frees(&self) -> bool {
         let frees = |change: &Change| {
@@ -178,10 +196,13 @@ impl Plan {
             | Expectation::PrefixEmpty { tree, .. }) = expectation;
             trees.insert(tree.id, Arc::clone(tree));
         }
+        for read in &self.reads {
+            trees.insert(read.tree().id, Arc::clone(read.tree()));
+        }
         trees
     }
 
-    /// All spans, sorted, each once. Those of wide changes are not among them.
+    /// The spans of changes and expectations, sorted, each once. Those of wide changes are not among them.
     pub(super) fn spans(&self) -> Vec<Span> {
         let key = |tree: &TreeState, key: &[u8]| Span {
             tree: tree.id,

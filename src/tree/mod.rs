@@ -34,7 +34,7 @@ mod write;
 
 pub(crate) use bounds::successor;
 pub(crate) use compact::Place as CompactPlace;
-pub(crate) use count::Counted;
+pub(crate) use count::{Counted, Part};
 pub(crate) use image::Format;
 pub(crate) use mounts::Mount;
 pub(crate) use reclaim::Reclaimed;

@@ -28,6 +28,17 @@ impl<'a> Limb<'a> {
         self.point(key, |blob, leaf| copy_out(blob, leaf, value))
     }
 
+    /// One try of [`get`](Self::get). Directory moves are not heeded: for whoever keeps them away.
+    pub(crate) fn get_once(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Found>, Stop> {
+        let (step, found) = self.descend(key)?;
+        let found = match found {
+            LookUp::Record(leaf) => Some(copy_out(step.blob(), leaf, value)),
+            LookUp::Mount { .. } | LookUp::Nothing => None,
+        };
+        step.validate()?;
+        Ok(found)
+    }
+
     /// The version of the record of `key`, without its value.
     pub(crate) fn version(&self, key: &[u8]) -> Result<Option<u64>> {
         self.point(key, |blob, leaf| leaf.version(blob))

@@ -6,12 +6,14 @@
 //! A page that comes to a mount ends before it, and the next one begins in the mounted limb; one that comes to the end of a
 //! mounted limb ends there, and the next one begins beside the mount's range. Each such step moves the bound.
 
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
 use crate::art::{Blob, Cursor};
 use crate::error::Result;
 
 use super::bounds::successor;
 use super::descend::{Aim, Fenced};
-use super::{Limb, Stop};
+use super::{Limb, LockedLeaf, Stop};
 
 /// Where and how a page is filled.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +78,16 @@ impl Page {
         }
     }
 
-    fn clear(&mut self) {
+    /// A hash of all that an entry says: its key, version and value, and whether it was rolled up.
+    pub(crate) fn digest(&self, index: usize) -> u128 {
+        let start = index.checked_sub(1).map_or(0, |before| self.items[before].value_end);
+        let Item { key_end, value_end, version, rolled } = self.items[index];
+        // The seed tells where the key ends; versions are well below 2^48.
+        let seed = version ^ ((key_end - start) as u64) << 48 ^ u64::from(rolled) << 63;
+        xxh3_128_with_seed(&self.bytes[start..value_end], seed)
+    }
+
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.items.clear();
         self.resume = None;
@@ -90,13 +101,16 @@ impl Page {
 impl<'a> Limb<'a> {
     /// Fills `page` with what comes first in the requested range. A page may be empty although the scan is not over.
     pub(crate) fn fill(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<()> {
-        self.read(|_| {
-            page.clear();
-            if request.high.is_some_and(|high| high <= request.low) {
-                return Ok(());
-            }
-            if request.reverse { self.fill_reverse(request, page) } else { self.fill_forward(request, page) }
-        })
+        self.read(|_| self.fill_once(request, page))
+    }
+
+    /// One try of [`fill`](Self::fill). Directory moves are not heeded: for whoever keeps them away.
+    pub(crate) fn fill_once(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
+        page.clear();
+        if request.high.is_some_and(|high| high <= request.low) {
+            return Ok(());
+        }
+        if request.reverse { self.fill_reverse(request, page) } else { self.fill_forward(request, page) }
     }
 
     /// The leaf blob that holds `low` or would, in the innermost limb that `low` leads into, and how many bytes of it lead
@@ -156,53 +170,7 @@ impl<'a> Limb<'a> {
 
     fn fill_forward(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
         let fenced = self.land_at(request.low)?.0;
-        let (blob, base) = (fenced.leaf.blob(), fenced.leaf.base);
-        let absolute = &request.low[..base];
-        let mut cursor = Cursor::new(blob);
-        cursor.seek(&request.low[base..]);
-        let mut over = false;
-        let mut resume = None;
-        while cursor.leaf().is_some() {
-            if request.high.is_some_and(|high| !is_below(absolute, cursor.key(), high)) {
-                over = true;
-                break;
-            }
-            if page.is_full(request) || cursor.mount().is_some() {
-                resume = Some([absolute, cursor.key()].concat());
-                break;
-            }
-            match page.push(blob, absolute, &cursor, request) {
-                None => cursor.advance(),
-                Some(rolled) => match successor(&rolled) {
-                    // All keys to the end start with it.
-                    None => {
-                        over = true;
-                        break;
-                    }
-                    Some(next) => match next.strip_prefix(absolute) {
-                        Some(rest) if next.len() > base => {
-                            cursor.seek(rest);
-                            // The next leaf blob may begin with more of what was rolled up.
-                            if cursor.leaf().is_none()
-                                && fenced.high.as_ref().is_some_and(|high| *high < next)
-                            {
-                                resume = Some(next);
-                            }
-                        }
-                        _ => {
-                            resume = Some(next);
-                            break;
-                        }
-                    },
-                },
-            }
-        }
-        if !over {
-            page.resume = resume.or(fenced.high);
-        }
-        if page.resume.as_deref().is_some_and(|next| request.high.is_some_and(|high| next >= high)) {
-            page.resume = None;
-        }
+        page.fill_from(fenced.leaf.blob(), fenced.leaf.base, fenced.high, request);
         fenced.leaf.validate()
     }
 
@@ -263,7 +231,65 @@ pub(super) fn is_below(base: &[u8], rest: &[u8], bound: &[u8]) -> bool {
     }
 }
 
+impl LockedLeaf<'_> {
+    /// As [`Limb::fill`], forward, from this blob, whose range holds the low end of the request and ends at `fence`.
+    pub(crate) fn fill(&self, fence: Option<&[u8]>, request: &PageRequest<'_>, page: &mut Page) {
+        page.clear();
+        if request.high.is_none_or(|high| request.low < high) {
+            page.fill_from(self.blob(), self.base(), fence.map(<[u8]>::to_vec), request);
+        }
+    }
+}
+
 impl Page {
+    /// Fills the page, forward, from the leaf blob that holds the low end of the request; `fence` ends the blob's range.
+    fn fill_from(&mut self, blob: Blob<'_>, base: usize, fence: Option<Vec<u8>>, request: &PageRequest<'_>) {
+        let absolute = &request.low[..base];
+        let mut cursor = Cursor::new(blob);
+        cursor.seek(&request.low[base..]);
+        let mut over = false;
+        let mut resume = None;
+        while cursor.leaf().is_some() {
+            if request.high.is_some_and(|high| !is_below(absolute, cursor.key(), high)) {
+                over = true;
+                break;
+            }
+            if self.is_full(request) || cursor.mount().is_some() {
+                resume = Some([absolute, cursor.key()].concat());
+                break;
+            }
+            match self.push(blob, absolute, &cursor, request) {
+                None => cursor.advance(),
+                Some(rolled) => match successor(&rolled) {
+                    // All keys to the end start with it.
+                    None => {
+                        over = true;
+                        break;
+                    }
+                    Some(next) => match next.strip_prefix(absolute) {
+                        Some(rest) if next.len() > base => {
+                            cursor.seek(rest);
+                            // The next leaf blob may begin with more of what was rolled up.
+                            if cursor.leaf().is_none() && fence.as_ref().is_some_and(|high| *high < next) {
+                                resume = Some(next);
+                            }
+                        }
+                        _ => {
+                            resume = Some(next);
+                            break;
+                        }
+                    },
+                },
+            }
+        }
+        if !over {
+            self.resume = resume.or(fence);
+        }
+        if self.resume.as_deref().is_some_and(|next| request.high.is_some_and(|high| next >= high)) {
+            self.resume = None;
+        }
+    }
+
     /// Adds the entry under the cursor. Some: it was rolled up into this common prefix.
     fn push(
         &mut self,

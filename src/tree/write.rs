@@ -93,8 +93,13 @@ impl<'a> Limb<'a> {
 
 impl<'a> LockedLeaf<'a> {
     #[inline]
-    fn blob(&self) -> Blob<'a> {
+    pub(super) fn blob(&self) -> Blob<'a> {
         Blob::new(Words::new(self.guard.words()))
+    }
+
+    /// How long the base is.
+    pub(super) fn base(&self) -> usize {
+        self.base
     }
 
     #[inline]

@@ -221,6 +221,34 @@ fn linked_names_share_one_inode_until_the_last_is_gone() {
 }
 
 #[test]
+fn an_exchange_swaps_names_of_any_kind() {
+    let namespace = with(&["/d/", "/d/in", "/e/", "/e/x/", "/e/x/y", "/f", "/g"]);
+    namespace.truncate("/f", 7).unwrap();
+    let inodes = |paths: &[&str]| -> Vec<u64> {
+        paths.iter().map(|path| namespace.stat(path).unwrap().inode).collect()
+    };
+    let before = inodes(&["/d", "/e", "/f", "/g"]);
+    namespace.exchange("/f", "/g").unwrap();
+    assert_eq!(namespace.stat("/g").unwrap().size, 7);
+    namespace.exchange("/d", "/e").unwrap();
+    assert_eq!(paths(&namespace), ["/d/", "/d/x/", "/d/x/y", "/e/", "/e/in", "/f", "/g"]);
+    namespace.exchange("/f", "/d/").unwrap();
+    assert_eq!(paths(&namespace), ["/d", "/e/", "/e/in", "/f/", "/f/x/", "/f/x/y", "/g"]);
+    assert_eq!(inodes(&["/e", "/f", "/g", "/d"]), before);
+    // From one directory into another, and with itself.
+    namespace.exchange("/e/in", "/f/x").unwrap();
+    namespace.exchange("/g", "/g").unwrap();
+    assert_eq!(paths(&namespace), ["/d", "/e/", "/e/in/", "/e/in/y", "/f/", "/f/x", "/g"]);
+    let refused = |one: &str, other: &str| errno(namespace.exchange(one, other));
+    assert_eq!(refused("/", "/g"), Errno::Busy);
+    assert_eq!(refused("/e", "/e/in/y"), Errno::Invalid);
+    assert_eq!(refused("/g", "/none"), Errno::NoEntry);
+    assert_eq!(refused("/g/x", "/d"), Errno::NotDirectory);
+    assert_eq!(refused("/g/", "/d"), Errno::NotDirectory);
+    assert_whole(&namespace);
+}
+
+#[test]
 fn usage_counts_what_is_below() {
     let namespace = with(&["/d/", "/d/e/", "/d/e/f", "/d2/", "/d2/f"]);
     let usage = namespace.usage("/d").unwrap();

@@ -25,7 +25,7 @@ fn work(
     let mut balance = 0;
     for step in 0..steps {
         let (path, other) = (path(dice), path(dice));
-        let (outcome, change) = match dice.below(if renames { 22 } else { 14 }) {
+        let (outcome, change) = match dice.below(if renames { 24 } else { 14 }) {
             0..3 => (namespace.mkdir(&path), 1),
             3..5 => (namespace.create(&path), 1),
             5 => (namespace.truncate(&path, step), 0),
@@ -34,6 +34,7 @@ fn work(
             10..12 => (namespace.rmdir(&path), -1),
             12 => (namespace.stat(&path).map(drop), 0),
             13 => (namespace.readdir(&path).map(drop), 0),
+            14..16 => (namespace.exchange(&path, &other), 0),
             _ => (namespace.rename(&path, &other), 0),
         };
         match outcome {

@@ -1,8 +1,9 @@
 //! The calls. Each reads what it needs to know, decides by the rules of POSIX, and commits one batch that expects what it has
-//! read; if another thread was faster, it reads again. So a call is one commit, at one instant, and a refused call none.
+//! read, or a transaction; if another thread was faster, it reads again. So a call is one commit, at one instant, and a refused call none.
 
 mod change;
 mod errno;
+mod exchange;
 mod fsck;
 mod inodes;
 mod path;

@@ -134,7 +134,7 @@ impl Rig {
     }
 
     fn counted(&self, prefix: &[u8]) -> (u64, u64, u64) {
-        let counted = self.limb().count(prefix).unwrap();
+        let counted = self.limb().count(prefix, successor(prefix).as_deref()).unwrap();
         (counted.keys, counted.key_bytes, counted.value_bytes)
     }
 
@@ -461,7 +461,7 @@ fn a_count_ends_and_is_right_while_directories_move_all_the_time() {
         });
         let limb = rig.limb().of(&life, &rig.gate);
         for prefix in [&b""[..], b"zz/top/usr", b"usr/share/package-100"] {
-            let counted = limb.count(prefix);
+            let counted = limb.count(prefix, successor(prefix).as_deref());
             let counted = counted.map(|c| (c.keys, c.key_bytes, c.value_bytes));
             if counted.as_ref().ok() != Some(&sums(&model, prefix)) {
                 stop.store(true, Ordering::Relaxed);
