@@ -9,6 +9,7 @@ use super::bounds::{bounds, within_limit};
 use super::{Handle, IfExists, PrefixStats, Record, Scan, Version, WriteOptions};
 use crate::engine::{Change, Condition, Engine, Outcome, Plan, TreeState};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::thread_local;
 use crate::tree::{Counted, Limb};
 
 /// A named tree of a database: an ordered map from keys (1 to 8,192 bytes of any content) to values (up to 4 KiB).

@@ -5,7 +5,7 @@
 //! `8 * (i % 8)` of word `i / 8`, on any host; that is also its place in the little-endian image on disk.
 
 use crate::limits::{BLOB_BYTES, BLOB_WORDS};
-use crate::sync::{AtomicU64, Ordering, SlotWords};
+use crate::sync::{Ordering, SlotWord, SlotWords};
 
 const MASK: usize = BLOB_WORDS - 1;
 const _: () = assert!(BLOB_WORDS.is_power_of_two());
@@ -232,7 +232,7 @@ pub(crate) struct Scratch(Box<SlotWords>);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let words: Box<[AtomicU64]> = (0..BLOB_WORDS).map(|_| AtomicU64::new(0)).collect();
+        let words: Box<[SlotWord]> = (0..BLOB_WORDS).map(|_| SlotWord::new(0)).collect();
         Self(words.try_into().expect("BLOB_WORDS words were collected"))
     }
 

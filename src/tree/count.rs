@@ -1,7 +1,6 @@
 //! Counting what starts with a prefix, mostly from the headers of leaf blobs.
 
 use crate::error::Result;
-use crate::sync::Ordering;
 
 use super::bounds::successor;
 use super::scan::is_below;
@@ -36,7 +35,7 @@ impl<'a> Limb<'a> {
     /// not tear a count: it starts again, a few times; a tree in which directories move all the time is counted across them.
     pub(crate) fn count(&self, prefix: &[u8]) -> Result<Counted> {
         let high = successor(prefix);
-        let moves = || self.life.map(|(life, _)| life.moves.load(Ordering::Acquire));
+        let moves = || self.life.map(|(life, _)| life.moves());
         for _ in 1..WHOLE_TRIES {
             let before = moves();
             let counted = self.count_range(prefix, high.as_deref())?;

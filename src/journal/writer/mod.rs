@@ -16,8 +16,7 @@ use super::tail::{Floor, Tail, Work};
 use super::target::{Target, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use std::sync::Arc;
 
 /// How much a file grows at first, in bytes.
