@@ -97,10 +97,10 @@ impl Tree {
     /// Those of [`get`](Self::get).
     pub fn get_with<T>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         // Taken out while in use, so that `read` may call in here again.
-        let mut value = VALUE.take();
+        let mut value = VALUE.with(RefCell::take);
         let found = self.read(|limb| limb.get(key.as_ref(), &mut value));
         let outcome = found.map(|found| found.map(|_| read(&value)));
-        VALUE.set(value);
+        VALUE.with(|kept| kept.replace(value));
         outcome
     }
 

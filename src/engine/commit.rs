@@ -114,7 +114,8 @@ impl Engine {
         let durability = durability.unwrap_or(self.settings.durability);
         let journal = self.journal()?;
         self.check_open()?;
-        PAYLOAD.with_borrow_mut(|payload| {
+        PAYLOAD.with(|payload| {
+            let payload = &mut *payload.borrow_mut();
             payload.clear();
             match value {
                 Some(value) => encode_put(tree.id, key, value, payload),

@@ -7,11 +7,18 @@
 pub(crate) use loom::hint::spin_loop;
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 pub(crate) use loom::thread::{JoinHandle, yield_now};
-pub(crate) use loom::thread_local;
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// Loom's, which knows of no constant beginnings.
+macro_rules! local {
+    ($(static $name:ident: $type:ty = const { $init:expr };)+) => {
+        loom::thread_local! { $(static $name: $type = $init;)+ }
+    };
+}
+pub(crate) use local as thread_local;
 
 std::thread_local! {
     /// What the model that this thread runs goes without.

@@ -4,6 +4,7 @@
 use loom::sync as under;
 #[cfg(shuttle)]
 use shuttle::sync as under;
+use std::fmt::Display;
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
@@ -22,6 +23,11 @@ impl<T> Mutex<T> {
     #[track_caller]
     pub(crate) fn new(value: T) -> Self {
         Self(under::Mutex::new(value))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,6 +64,12 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         self.held.as_mut().expect("a guard is whole outside of waits")
+    }
+}
+
+impl<T: ?Sized + Display> Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
     }
 }
 
