@@ -170,7 +170,7 @@ impl Latch<'_> {
 
     /// Leaves the sharing readers.
     pub(super) fn unshare(self) {
-        self.0.fetch_sub(1, order("latch unshare", Ordering::Release));
+        self.0.fetch_sub(1, Ordering::Release);
     }
 
     /// Becomes the writer; waits while others hold the latch.

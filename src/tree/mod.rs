@@ -20,6 +20,8 @@ mod descend;
 mod grow;
 mod image;
 mod life;
+#[cfg(all(test, loom))]
+mod life_models;
 mod merge;
 mod mounts;
 mod read;
