@@ -136,6 +136,53 @@ fn the_reader_of_imports_sees_them_in_every_form() {
     assert_eq!(used.into_iter().collect::<Vec<_>>(), ["a", "c", "f", "g", "i"]);
 }
 
+/// What is taken from `sync` only, so that a model checker can stand in for it. `Arc` and `OnceLock` are not among it.
+const BEHIND_DOORS: [&str; 13] = [
+    "parking_lot",
+    "std::sync::atomic",
+    "std::sync::Mutex",
+    "std::sync::RwLock",
+    "std::sync::Condvar",
+    "std::sync::Barrier",
+    "std::sync::Once ",
+    "std::sync::mpsc",
+    "std::sync::{",
+    "std::hint::spin_loop",
+    "std::thread_local",
+    "std::thread::",
+    "use std::thread;",
+];
+/// These are the same behind every door, and unit tests may start threads of the system and have them wait.
+const NOT_BEHIND_DOORS: [&str; 2] = ["std::thread::panicking", "std::thread::Result"];
+const IN_TESTS: [&str; 4] =
+    ["std::thread::scope", "std::thread::sleep", "std::thread::yield_now", "std::sync::{"];
+
+#[test]
+fn threads_and_what_they_share_come_through_the_doors() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")).into_iter().filter(|path| layer(path) != "sync") {
+        let is_test = path.iter().any(|part| part == "tests" || part.to_string_lossy().ends_with("tests.rs"));
+        let text = read(&path);
+        let (body, tests) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((&text, ""));
+        for (text, is_test) in [(body, is_test), (tests, true)] {
+            for line in text.lines() {
+                let mut line = code(line).to_owned();
+                for free in NOT_BEHIND_DOORS.iter().chain(IN_TESTS.iter().filter(|_| is_test)) {
+                    line = line.replace(free, "");
+                }
+                if BEHIND_DOORS.iter().any(|word| line.contains(word)) {
+                    wrong.push(format!("{}: not through sync: {}", shown(&path), line.trim()));
+                }
+            }
+            // The macro of the prelude is hidden by the door's where that is imported.
+            if text.contains("thread_local! {") && !text.contains("sync::thread_local;") {
+                wrong.push(format!("{}: thread_local! not through sync", shown(&path)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn unsafe_stands_where_it_may_and_says_why() {
     let mut wrong = Vec::new();

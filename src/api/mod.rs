@@ -21,11 +21,9 @@ pub use transaction::{Transaction, TransactionScan};
 pub use tree::Tree;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use parking_lot::Mutex;
 
 use crate::engine::Engine;
+use crate::sync::{JoinHandle, Mutex};
 
 /// What all handles of one database share; the last one to go ends it.
 pub(crate) struct Handle {

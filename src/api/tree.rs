@@ -9,6 +9,7 @@ use super::bounds::{bounds, within_limit};
 use super::{Handle, IfExists, PrefixStats, Record, Scan, Version, WriteOptions};
 use crate::engine::{Change, Condition, Engine, Outcome, Plan, TreeState};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::thread_local;
 use crate::tree::{Counted, Limb, successor};
 
 /// A named tree of a database: an ordered map from keys (1 to 8,192 bytes of any content) to values (up to 4 KiB).
@@ -97,10 +98,10 @@ impl Tree {
     /// Those of [`get`](Self::get).
     pub fn get_with<T>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         // Taken out while in use, so that `read` may call in here again.
-        let mut value = VALUE.take();
+        let mut value = VALUE.with(RefCell::take);
         let found = self.read(|limb| limb.get(key.as_ref(), &mut value));
         let outcome = found.map(|found| found.map(|_| read(&value)));
-        VALUE.set(value);
+        VALUE.with(|kept| kept.replace(value));
         outcome
     }
 

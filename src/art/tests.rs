@@ -166,7 +166,7 @@ proptest! {
             let mut x = seed | 1;
             for word in scratch.slot().iter().skip(8) {
                 x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                word.store(x ^ x >> 29, std::sync::atomic::Ordering::Relaxed);
+                word.store(x ^ x >> 29, crate::sync::Ordering::Relaxed);
             }
         }
         for (at, byte) in flips {

@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 
 use crate::limits::{BLOB_BYTES, BLOB_WORDS};
-use crate::sync::{AtomicU64, Ordering, SlotWords};
+use crate::sync::thread_local;
+use crate::sync::{Ordering, SlotWord, SlotWords};
 
 const MASK: usize = BLOB_WORDS - 1;
 const _: () = assert!(BLOB_WORDS.is_power_of_two());
@@ -244,7 +245,7 @@ impl Scratch {
     pub(crate) fn new() -> Self {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
         Self(Some(spare.unwrap_or_else(|| {
-            let words: Box<[AtomicU64]> = (0..BLOB_WORDS).map(|_| AtomicU64::new(0)).collect();
+            let words: Box<[SlotWord]> = (0..BLOB_WORDS).map(|_| SlotWord::new(0)).collect();
             words.try_into().expect("BLOB_WORDS words were collected")
         })))
     }

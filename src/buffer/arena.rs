@@ -9,20 +9,35 @@
 //!   latch only.
 
 use super::slab::Slab;
-use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
+use crate::limits::{BLOB_BYTES, BLOBS_MAX, BLOCK_BYTES};
 use crate::store::BlobId;
-use crate::sync::{AtomicU64, SlotWords};
+use crate::sync::{AtomicU64, SlotWord, SlotWords};
 
 /// Zeroed words from memory that the system commits on first touch where it can.
-pub(super) fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
-    const _: () = assert!(size_of::<AtomicU64>() == size_of::<u64>());
-    const _: () = assert!(align_of::<AtomicU64>() == align_of::<u64>());
+pub(super) fn zeroed_words(count: usize) -> Box<[SlotWord]> {
+    const _: () = assert!(size_of::<SlotWord>() == size_of::<u64>());
+    const _: () = assert!(align_of::<SlotWord>() == align_of::<u64>());
     let words = vec![0u64; count].into_boxed_slice();
-    // SAFETY: the pointer comes from `Box::into_raw` just now, so it is unique and owned; `AtomicU64` has the
+    // SAFETY: the pointer comes from `Box::into_raw` just now, so it is unique and owned; `SlotWord` has the
     // same bit validity as `u64` and, asserted above, the same size and alignment, so the allocation's layout
     // is unchanged.
-    unsafe { Box::from_raw(Box::into_raw(words) as *mut [AtomicU64]) }
+    unsafe { Box::from_raw(Box::into_raw(words) as *mut [SlotWord]) }
 }
+
+/// State words of slots, all zero.
+#[cfg(not(any(loom, shuttle)))]
+pub(super) fn state_words(count: usize) -> Box<[AtomicU64]> {
+    zeroed_words(count)
+}
+
+/// Those of a model checker are more than a word each.
+#[cfg(any(loom, shuttle))]
+pub(super) fn state_words(count: usize) -> Box<[AtomicU64]> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Slots of a database. Model checkers run small ones many times.
+pub(super) const SLOTS: usize = if cfg!(any(loom, shuttle)) { 256 } else { BLOBS_MAX };
 
 /// Where slots are.
 pub(super) enum Arena {
@@ -148,8 +163,8 @@ mod mapped {
             let slot = id.0 as usize;
             assert!(slot < self.slots, "a slot past the arena");
             // SAFETY: the mapping holds `slots * BLOB_BYTES` bytes and `slot < slots`, so the 64 KiB at this
-            // address lie in it; it starts at a page boundary, so the address is aligned for `AtomicU64`;
-            // anonymous memory is initialised (zeros) and every bit pattern is a valid `AtomicU64`. The
+            // address lie in it; it starts at a page boundary, so the address is aligned for `SlotWord`;
+            // anonymous memory is initialised (zeros) and every bit pattern is a valid `SlotWord`. The
             // mapping is readable and writable and is unmapped only when `self` drops, which the returned
             // lifetime precludes. All accesses go through the atomics.
             unsafe { &*self.map.as_ptr().add(slot * BLOB_BYTES).cast::<SlotWords>() }

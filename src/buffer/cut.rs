@@ -24,8 +24,7 @@ use super::pool::Buffer;
 use crate::error::Result;
 use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
 use crate::store::{BlobId, Origin};
-use crate::sync::{AtomicU64, Ordering, SlotWords};
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, SlotWords};
 use std::collections::BTreeMap;
 
 /// Most bytes in one write.

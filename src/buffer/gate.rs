@@ -8,12 +8,12 @@
 //!
 //! Inside, nobody does I/O or waits for memory or journal space; a thread does not enter twice, nor close
 //! while it is inside.
+use crate::sync::{
+    AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, order, spin_loop, thread_number, yield_now,
+};
 
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
-use parking_lot::{Mutex, MutexGuard};
-use std::cell::Cell;
-
-const SHARDS: usize = 32;
+/// Few in models: a closer looks at each.
+const SHARDS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
 /// A count on cache lines of its own (two, since they are fetched in pairs).
 #[derive(Default)]
@@ -37,20 +37,6 @@ pub(crate) struct Closed<'a> {
     _door: MutexGuard<'a, ()>,
 }
 
-/// The shard of this thread.
-fn shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    SHARD.with(|shard| {
-        if shard.get() == usize::MAX {
-            shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-        }
-        shard.get()
-    })
-}
-
 impl Gate {
     /// An open gate.
     pub(crate) fn new() -> Self {
@@ -59,9 +45,9 @@ impl Gate {
 
     /// Enters; waits while the gate is closed.
     pub(crate) fn enter(&self) -> Entry<'_> {
-        let count = &self.inside[shard()].0;
+        let count = &self.inside[thread_number() % SHARDS].0;
         loop {
-            count.fetch_add(1, Ordering::SeqCst);
+            count.fetch_add(1, order("gate enter", Ordering::SeqCst));
             if !self.closed.load(Ordering::SeqCst) {
                 return Entry(count);
             }
@@ -73,13 +59,13 @@ impl Gate {
     /// Closes the gate; waits until all have left.
     pub(crate) fn close(&self) -> Closed<'_> {
         let door = self.door.lock();
-        self.closed.store(true, Ordering::SeqCst);
+        self.closed.store(true, order("gate close", Ordering::SeqCst));
         let closed = Closed { gate: self, _door: door };
         for shard in &self.inside {
             let mut tries = 0;
             while shard.0.load(Ordering::SeqCst) != 0 {
                 tries += 1;
-                if tries < 64 { std::hint::spin_loop() } else { std::thread::yield_now() }
+                if tries < 64 { spin_loop() } else { yield_now() }
             }
         }
         closed
@@ -88,13 +74,13 @@ impl Gate {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        self.0.fetch_sub(1, order("gate leave", Ordering::Release));
     }
 }
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        self.gate.closed.store(false, Ordering::SeqCst);
+        self.gate.closed.store(false, order("gate open", Ordering::SeqCst));
     }
 }
 

@@ -30,7 +30,7 @@
 //! So every word read in R2 is the one that was current throughout the version R1 read. Memory given back to
 //! the system or to another slot in between is argued in `arena.rs` and `slab.rs`.
 
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence_at, order, spin_loop, yield_now};
 
 const MODE_MASK: u64 = (1 << 12) - 1;
 const MARK: u64 = 1 << 12;
@@ -98,9 +98,9 @@ impl Spin {
     fn wait(&mut self) {
         self.0 += 1;
         if self.0 < 64 {
-            std::hint::spin_loop();
+            spin_loop();
         } else {
-            std::thread::yield_now();
+            yield_now();
         }
     }
 }
@@ -116,7 +116,7 @@ impl Latch<'_> {
     pub(super) fn sample(self) -> Result<u64, Refusal> {
         let mut spin = Spin(0);
         loop {
-            let word = self.0.load(Ordering::Acquire);
+            let word = self.0.load(order("latch R1", Ordering::Acquire));
             match mode(word) {
                 EVICTED => return Err(Refusal::Absent),
                 FREE => return Err(Refusal::Gone),
@@ -135,7 +135,7 @@ impl Latch<'_> {
     /// Whether nothing has changed since the sample of `version`.
     #[inline]
     pub(super) fn validate(self, version: u64) -> bool {
-        fence(Ordering::Acquire);
+        fence_at("latch R3", Ordering::Acquire);
         let word = self.0.load(Ordering::Relaxed);
         word >> VERSION_SHIFT == version && mode(word) >= LEAVING
     }
@@ -213,8 +213,9 @@ impl Latch<'_> {
 
     /// One compare-and-swap that acquires; what the caller stores next cannot be seen without it (W1 and W2).
     fn swap(self, from: u64, to: u64) -> bool {
-        let done = self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        fence(Ordering::Release);
+        let acquire = order("latch W1", Ordering::Acquire);
+        let done = self.0.compare_exchange(from, to, acquire, Ordering::Relaxed).is_ok();
+        fence_at("latch W2", Ordering::Release);
         done
     }
 
@@ -237,7 +238,7 @@ impl Latch<'_> {
     fn end_exclusive(self, step: u64, to: u64) {
         let word = self.0.load(Ordering::Relaxed);
         debug_assert_eq!(mode(word), EXCLUSIVE);
-        self.0.store(with_mode(word.wrapping_add(step), to), Ordering::Release);
+        self.0.store(with_mode(word.wrapping_add(step), to), order("latch W4", Ordering::Release));
     }
 
     /// Where the slot is.

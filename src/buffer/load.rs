@@ -9,8 +9,7 @@ use super::pool::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
-use crate::sync::{Ordering, SlotWords};
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, Ordering, SlotWords};
 
 /// Buffers kept for later loads.
 const SCRATCH_KEPT: usize = 8;

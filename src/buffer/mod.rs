@@ -14,9 +14,13 @@ mod arena;
 mod cut;
 mod evict;
 mod gate;
+#[cfg(all(test, loom))]
+mod gate_models;
 mod guard;
 mod images;
 mod latch;
+#[cfg(all(test, loom))]
+mod latch_models;
 mod ledger;
 mod load;
 mod pool;
@@ -28,6 +32,8 @@ mod tests;
 
 pub(crate) use gate::Gate;
 pub(crate) use guard::{Exclusive, Optimistic, Shared};
+#[cfg(all(test, loom))]
+pub(crate) use latch_models::Slot;
 pub(crate) use pool::{Buffer, BufferStats};
 pub(crate) use reserve::Reservation;
 pub(crate) use space::Claim;

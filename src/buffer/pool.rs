@@ -8,7 +8,7 @@
 //! - Committed pages, shadows and charged bytes stay within the budget, but for what operations under way
 //!   add; table and state words come on top (`state_bytes`).
 
-use super::arena::{Arena, zeroed_words};
+use super::arena::{Arena, SLOTS, state_words};
 use super::cut::Cut;
 use super::evict::Ring;
 use super::images::Images;
@@ -19,8 +19,7 @@ use super::{Exclusive, Fault, ImageFormat, Optimistic, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOBS_MAX, CACHE_BYTES_MIN};
 use crate::store::{BlobId, Store};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, SlotWords};
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, SlotWords};
 use std::sync::Arc;
 
 /// The buffer manager of one database.
@@ -84,7 +83,7 @@ impl Buffer {
             return Err(Error::invalid(message));
         }
         let slots_min = (cache_bytes.saturating_mul(4) / BLOB_BYTES as u64).min(BLOBS_MAX as u64);
-        let arena = Arena::new(BLOBS_MAX, slots_min as usize);
+        let arena = Arena::new(SLOTS, slots_min as usize);
         Ok(Self::over(store, cache_bytes, format, arena))
     }
 
@@ -99,7 +98,7 @@ impl Buffer {
         Self {
             store,
             format,
-            latches: zeroed_words(slots),
+            latches: state_words(slots),
             ledger: Ledger::new(slots),
             arena,
             budget_bytes,

@@ -9,8 +9,7 @@
 use super::arena::zeroed_words;
 use crate::limits::BLOB_WORDS;
 use crate::store::BlobId;
-use crate::sync::{AtomicU64, Ordering, SlotWords};
-use parking_lot::Mutex;
+use crate::sync::{Mutex, Ordering, SlotWord, SlotWords};
 use std::sync::OnceLock;
 
 /// Frames in the first chunk; each further one is twice as large.
@@ -20,8 +19,8 @@ const _: () = assert!(FIRST_CHUNK_FRAMES * ((1 << CHUNKS_MAX) - 1) > crate::limi
 
 pub(in crate::buffer) struct Slab {
     /// Frame of each id; 0 is none.
-    frames: Box<[AtomicU64]>,
-    chunks: [OnceLock<Box<[AtomicU64]>>; CHUNKS_MAX],
+    frames: Box<[SlotWord]>,
+    chunks: [OnceLock<Box<[SlotWord]>>; CHUNKS_MAX],
     free: Mutex<Free>,
 }
 

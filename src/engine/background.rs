@@ -8,7 +8,7 @@ use super::exclusive::RECLAIM_PASSAGES;
 use super::unmount::Looks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal};
-use crate::sync::{Ordering, spawn};
+use crate::sync::{JoinHandle, Ordering, sleep, spawn};
 
 /// The longest pause that a commit makes while the journal is between its limit and twice that.
 const PAUSE_MAX: Duration = Duration::from_millis(2);
@@ -66,7 +66,7 @@ impl Engine {
         if bytes < 2 * limit {
             drop(wake);
             let share = (bytes - limit) as f64 / limit as f64;
-            std::thread::sleep(PAUSE_MAX.mul_f64(share * share));
+            sleep(PAUSE_MAX.mul_f64(share * share));
             return Ok(());
         }
         let tried = wake.tried;
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// Starts the background thread.
-    pub(crate) fn start_background(self: &Arc<Self>) -> Result<std::thread::JoinHandle<()>> {
+    pub(crate) fn start_background(self: &Arc<Self>) -> Result<JoinHandle<()>> {
         let engine = Arc::clone(self);
         spawn("ramus-background", move || engine.run_background())
             .map_err(|error| Error::io("starting the background thread", error))

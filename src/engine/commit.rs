@@ -8,6 +8,7 @@ use crate::buffer::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal, Kind, Op, Record, Reservation, encode_put};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::sync::thread_local;
 use crate::tree::{LockedLeaf, Stop, Tries};
 
 /// What must hold of the record that is there.
@@ -113,7 +114,8 @@ impl Engine {
         let durability = durability.unwrap_or(self.settings.durability);
         let journal = self.journal()?;
         self.check_open()?;
-        PAYLOAD.with_borrow_mut(|payload| {
+        PAYLOAD.with(|payload| {
+            let payload = &mut *payload.borrow_mut();
             payload.clear();
             match value {
                 Some(value) => encode_put(tree.id, key, value, payload),

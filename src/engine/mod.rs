@@ -43,15 +43,13 @@ pub(crate) use trees::DEFAULT_TREE;
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::buffer::{Buffer, BufferStats, Gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::StorageLock;
 use crate::journal::{Durability, Journal};
 use crate::limits::BLOB_BYTES;
 use crate::store::{Store, StoreStats};
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::Limb;
 use catalog::Catalog;
 use mend::Mends;

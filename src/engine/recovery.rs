@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
 use super::catalog::Catalog;
 use super::plan::Change;
 use super::trees::DEFAULT_TREE;
@@ -14,7 +12,7 @@ use crate::io::{LockMode, Storage};
 use crate::journal::{Journal, Op, Outcome, Record, Recovery, replay};
 use crate::limits::SEQUENCE_RESERVE;
 use crate::store::{Opened, Store};
-use crate::sync::{AtomicBool, AtomicU64};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex};
 use crate::tree::{Format, LockedLeaf, Tries};
 
 /// Files that a database directory may hold before its data file is in place.

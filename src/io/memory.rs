@@ -4,7 +4,7 @@
 //! a Unix file system. Syncs do nothing.
 
 use super::{LockMode, OpenMode, Storage, StorageFile, StorageLock};
-use parking_lot::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;

@@ -13,6 +13,8 @@
 //!
 //! Called by commit, checkpoint and recovery.
 
+#[cfg(all(test, loom))]
+mod commit_models;
 mod format;
 mod reader;
 mod record;

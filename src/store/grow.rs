@@ -10,8 +10,7 @@ use super::block::{FANOUT, units};
 use super::extents::RUN_UNITS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOCK_BYTES;
-use crate::sync::Ordering;
-use parking_lot::MutexGuard;
+use crate::sync::{MutexGuard, Ordering};
 
 /// Blocks of a page table of all ids below `bound` at the most.
 pub(super) fn table_units(bound: u32) -> u64 {

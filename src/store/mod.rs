@@ -27,11 +27,10 @@ mod write;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOBS_MAX};
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use block::Image;
 use cut::Durable;
 use file::DataFile;
-use parking_lot::{Mutex, RwLock};
 use state::State;
 use std::fmt;
 use std::sync::Arc;

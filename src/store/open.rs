@@ -24,8 +24,7 @@ use super::{Opened, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{OpenMode, Storage};
 use crate::limits::BLOCK_BYTES;
-use crate::sync::{AtomicBool, AtomicU64, random_u64};
-use parking_lot::{Mutex, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, RwLock, random_u64};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -6,7 +6,7 @@
 //! and that therefore cannot change.
 
 use super::block::{FANOUT, Image, Place};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::sync::Arc;
 
 /// The image of a blob and the epoch that it was written in.

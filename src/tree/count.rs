@@ -1,7 +1,6 @@
 //! Counting what starts with a prefix, mostly from the headers of leaf blobs.
 
 use crate::error::Result;
-use crate::sync::Ordering;
 
 use super::scan::is_below;
 use super::{Fences, Limb, LockedLeaf, Stop};
@@ -37,7 +36,7 @@ impl<'a> Limb<'a> {
     /// Each leaf blob counts as it was at one moment, so changes made meanwhile may or may not show. Moves of directories do
     /// not tear a count: it starts again, a few times; a tree in which directories move all the time is counted across them.
     pub(crate) fn count(&self, low: &[u8], high: Option<&[u8]>) -> Result<Counted> {
-        let moves = || self.life.map(|(life, _)| life.moves.load(Ordering::Acquire));
+        let moves = || self.life.map(|(life, _)| life.moves());
         for _ in 1..WHOLE_TRIES {
             let before = moves();
             let counted = self.count_range(low, high)?;

@@ -19,6 +19,9 @@ mod count;
 mod descend;
 mod grow;
 mod image;
+mod life;
+#[cfg(all(test, loom))]
+mod life_models;
 mod merge;
 mod mounts;
 mod read;
@@ -36,6 +39,7 @@ pub(crate) use bounds::successor;
 pub(crate) use compact::Place as CompactPlace;
 pub(crate) use count::{Counted, Part};
 pub(crate) use image::Format;
+pub(crate) use life::Life;
 pub(crate) use mounts::Mount;
 pub(crate) use reclaim::Reclaimed;
 pub(crate) use scan::{Page, PageRequest};
@@ -47,7 +51,7 @@ use crate::art::{Blob, Kind, Words};
 use crate::buffer::{Buffer, Fault, Gate, Reservation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::BlobId;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::yield_now;
 
 /// Why a step across blobs came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,41 +72,6 @@ impl From<Fault> for Stop {
             Fault::Miss(id) => Self::Miss(id),
             Fault::Restart => Self::Restart,
         }
-    }
-}
-
-/// What whoever works on a named tree has to look at.
-#[derive(Debug, Default)]
-pub(crate) struct Life {
-    /// Set before the tree's blobs are freed and their ids used again.
-    ended: AtomicBool,
-    /// The move counter: odd while directories move, come and go in this tree.
-    moves: AtomicU64,
-}
-
-impl Life {
-    pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// The move counter.
-    pub(crate) fn moves(&self) -> u64 {
-        self.moves.load(Ordering::Acquire)
-    }
-
-    /// Before the first store of a move; the gate is closed.
-    pub(crate) fn begin_move(&self) {
-        self.moves.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::Release);
-    }
-
-    /// After the last one.
-    pub(crate) fn end_move(&self) {
-        self.moves.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -185,7 +154,7 @@ impl<'a> Limb<'a> {
             Stop::Restart | Stop::Frames => {
                 tries.restarts = tries.restarts.saturating_add(1);
                 if tries.restarts > 4 {
-                    std::thread::yield_now();
+                    yield_now();
                 }
                 Ok(())
             }
@@ -214,10 +183,7 @@ impl<'a> Limb<'a> {
         let mut tries = Tries::default();
         loop {
             let entry = (tries.moved >= MOVED_TRIES).then(|| gate.enter());
-            let before = life.moves.load(Ordering::Acquire);
-            let outcome = if before.is_multiple_of(2) { body(&tries) } else { Err(Stop::Restart) };
-            fence(Ordering::Acquire);
-            let is_still = life.moves.load(Ordering::Relaxed) == before;
+            let (outcome, is_still) = life.read(|| body(&tries));
             drop(entry);
             match outcome {
                 Ok(value) if is_still => return Ok(value),

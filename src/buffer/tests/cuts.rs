@@ -1,8 +1,7 @@
 //! Cuts: whatever goes on meanwhile, what the store gets for a cut is the state at the cut.
 
 use super::*;
-use crate::sync::{AtomicBool, AtomicU64};
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use std::collections::BTreeMap;
 
 fn numbers(table: &BTreeMap<BlobId, Vec<u8>>) -> BTreeMap<BlobId, u64> {

@@ -4,8 +4,7 @@ use crate::buffer::images::Images;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOB_BYTES;
 use crate::store::{BlobId, Origin};
-use crate::sync::{AtomicU64, Ordering};
-use parking_lot::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 

@@ -10,8 +10,8 @@ mod tests;
 
 use super::memory::{Locks, missing, read_from};
 use super::{LockMode, OpenMode, Storage, StorageFile, StorageLock};
+use crate::sync::Mutex;
 use device::{Device, FileId, NameChange};
-use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 

@@ -16,8 +16,7 @@ use super::tail::{Floor, Tail, Work};
 use super::target::{Target, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, order};
 use std::sync::Arc;
 
 /// How much a file grows at first, in bytes.
@@ -255,7 +254,7 @@ impl Journal {
 
     /// All commits up to this sequence are durable.
     pub(crate) fn durable_sequence(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+        self.durable.load(order("journal durable seen", Ordering::Acquire))
     }
 
     /// The sequence of the last commit.
@@ -380,7 +379,7 @@ impl Journal {
     fn publish(&self, sequence: u64, target: &mut Target) -> Result<()> {
         let mark = target.sync()?;
         self.tail.lock().raise_mark(mark, target.generation);
-        self.durable.store(sequence, Ordering::Release);
+        self.durable.store(sequence, order("journal durable", Ordering::Release));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A directory in memory that loses what was not synced, runs out of space and fails on request.
 
 use crate::io::{LockMode, OpenMode, Storage, StorageFile, StorageLock};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::*;
 use crate::art::{Below, Child, room_needed};
-use crate::sync::AtomicBool;
+use crate::sync::{AtomicBool, Ordering};
 
 /// Hangs an empty limb at `path`, without a journal and without other threads. None, and nothing is changed: a record, a mount
 /// or a separator is in its range.

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use crate::art::{Blob, Cursor, Kind, Scratch, Words};
 use crate::buffer::{Buffer, Exclusive, Fault, Reservation};
 use crate::store::BlobId;
+use crate::sync::spin_loop;
 
 use super::Stop;
 use super::split::{blob_of, copy_of, install};
@@ -121,7 +122,7 @@ impl<'a> Workspace<'a> {
     fn latch(&self, id: BlobId) -> Result<Exclusive<'a>, Stop> {
         for _ in 0..LATCH_TRIES {
             match self.buffer.try_lock(id) {
-                Err(Fault::Restart) => std::hint::spin_loop(),
+                Err(Fault::Restart) => spin_loop(),
                 outcome => return Ok(outcome?),
             }
         }
