@@ -1,7 +1,7 @@
 //! The background thread, and how writers are slowed before the journal or memory runs over.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Engine;
 use super::exclusive::RECLAIM_PASSAGES;
@@ -14,8 +14,6 @@ use crate::sync::{Ordering, spawn};
 const PAUSE_MAX: Duration = Duration::from_millis(2);
 /// How often the background thread looks without being asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The shortest interval of timed syncs: none would keep a core busy.
-const LOOK_LEAST: Duration = Duration::from_millis(1);
 
 /// Lets go of those who wait for the background thread when a panic ends it.
 struct Ended<'e>(&'e Engine);
@@ -23,7 +21,7 @@ struct Ended<'e>(&'e Engine);
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.stop_background();
+            self.0.stop_checkpoints();
         }
     }
 }
@@ -87,15 +85,43 @@ impl Engine {
         }
     }
 
-    /// Starts the background thread.
-    pub(crate) fn start_background(self: &Arc<Self>) -> Result<std::thread::JoinHandle<()>> {
-        let engine = Arc::clone(self);
-        spawn("ramus-background", move || engine.run_background())
-            .map_err(|error| Error::io("starting the background thread", error))
+    /// Starts the background threads: one for checkpoints and reclaiming, one that keeps the journal.
+    pub(crate) fn start_background(self: &Arc<Self>) -> Result<Vec<std::thread::JoinHandle<()>>> {
+        let journal = self.journal()?;
+        let interval = match self.settings.durability {
+            Durability::Batched { interval, .. } => interval,
+            Durability::Sync => None,
+        };
+        let start = |name, body: fn(&Self, Option<Duration>)| {
+            let engine = Arc::clone(self);
+            spawn(name, move || body(&engine, interval))
+                .map_err(|error| Error::io(format_args!("starting the thread {name}"), error))
+        };
+        let background = start("ramus-background", |engine, _| engine.run_background())?;
+        journal.expect_keeper();
+        match start("ramus-journal", |engine, interval| {
+            if let Some(journal) = &engine.journal {
+                journal.keep(interval);
+            }
+        }) {
+            Ok(keeper) => Ok(vec![background, keeper]),
+            Err(error) => {
+                self.stop_background();
+                let _ = background.join();
+                Err(error)
+            }
+        }
     }
 
-    /// Tells the background thread to end.
+    /// Tells the background threads to end.
     pub(crate) fn stop_background(&self) {
+        self.stop_checkpoints();
+        if let Some(journal) = &self.journal {
+            journal.dismiss_keeper();
+        }
+    }
+
+    fn stop_checkpoints(&self) {
         self.wake.lock().stop = true;
         self.woken.notify_all();
     }
@@ -107,18 +133,13 @@ impl Engine {
     }
 
     fn run_background(&self) {
-        let interval = match self.settings.durability {
-            Durability::Batched { interval, .. } => interval,
-            Durability::Sync => None,
-        };
         let _ended = Ended(self);
-        let (mut synced, mut looks) = (Instant::now(), Looks::new());
+        let mut looks = Looks::new();
         loop {
             let (checkpoint, reclaim) = {
                 let mut wake = self.wake.lock();
                 if !wake.checkpoint && !wake.reclaim && !wake.stop {
-                    let pause = interval.unwrap_or(LOOK_EVERY).clamp(LOOK_LEAST, LOOK_EVERY);
-                    self.woken.wait_for(&mut wake, pause);
+                    self.woken.wait_for(&mut wake, LOOK_EVERY);
                 }
                 if wake.stop {
                     return;
@@ -132,11 +153,6 @@ impl Engine {
                 self.ask_for_reclaim();
             }
             self.look_at_mounts(&mut looks);
-            if interval.is_some_and(|interval| synced.elapsed() >= interval) {
-                // A failed sync has poisoned the journal: the next commit reports it.
-                let _ = self.sync();
-                synced = Instant::now();
-            }
         }
     }
 

@@ -25,6 +25,7 @@ mod mount_tests;
 mod plan;
 mod recovery;
 mod space;
+mod ticket;
 mod trees;
 mod unmount;
 
@@ -41,6 +42,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::buffer::{Buffer, BufferStats, Gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::StorageLock;
+pub(crate) use crate::journal::Ask;
 use crate::journal::{Durability, Journal};
 use crate::limits::BLOB_BYTES;
 use crate::store::{Store, StoreStats};

@@ -27,7 +27,7 @@ mod writer;
 
 pub(crate) use reader::{Outcome, replay};
 pub(crate) use record::{Kind, Op, Record, encode_put};
-pub(crate) use writer::{Journal, Position, Reservation};
+pub(crate) use writer::{Ask, Journal, Position, Reservation};
 
 use std::time::Duration;
 

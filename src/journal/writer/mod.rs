@@ -1,14 +1,19 @@
 //! The journal that is written to: reservations, appends, group commit, and the switch of files at a checkpoint.
 //!
 //! One thread at a time leads: it alone does I/O, holding the turn, and carries out everything that is appended so far
-//! in order: the rest of the old file, the start of the second, groups for it. Lock order: turn, files, tail; the tail
-//! is never held during I/O.
+//! in order: the rest of the old file, the start of the second, groups for it. Lock order: turn, files, tail, those who
+//! wait; the tail is never held during I/O.
 //!
 //! A switch goes: [`Journal::prepare_switch`], then inside the exclusive gate [`Journal::switch`], then
 //! [`Journal::settle_switch`], and when the superblock is durable [`Journal::retire_old`].
 
+mod group;
+mod keeper;
 mod space;
 mod switch;
+mod waiting;
+
+pub(crate) use keeper::Ask;
 
 use super::Durability;
 use super::record::Kind;
@@ -17,8 +22,11 @@ use super::target::{Target, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use group::Pace;
+use keeper::Keeper;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
+use waiting::Waiting;
 
 /// How much a file grows at first, in bytes.
 const CHUNK_BYTES_MIN: u64 = 256 << 10;
@@ -36,7 +44,12 @@ pub(crate) struct Journal {
     /// Whether new space is synced before it is used, so that a commit's sync changes no file metadata.
     sync_growth: bool,
     turn: Mutex<Turn>,
+    /// For those who wait for the turn, not for commits.
     turned: Condvar,
+    waiting: Waiting,
+    keeper: Keeper,
+    /// Commits that have asked for a sync so far.
+    asked: AtomicU64,
     files: Mutex<Files>,
     tail: Mutex<Tail>,
     durable: AtomicU64,
@@ -62,6 +75,7 @@ struct Files {
     /// The last switch found the device full.
     scarce: bool,
     spare: Vec<u8>,
+    pace: Pace,
 }
 
 impl Files {
@@ -125,6 +139,7 @@ impl Drop for Lead<'_> {
         let journal = self.0.journal;
         journal.turn.lock().busy = false;
         journal.turned.notify_all();
+        journal.release();
     }
 }
 
@@ -166,6 +181,9 @@ impl Journal {
             sync_growth: durability == Durability::Sync,
             turn: Mutex::default(),
             turned: Condvar::new(),
+            waiting: Waiting::default(),
+            keeper: Keeper::default(),
+            asked: AtomicU64::new(0),
             tail: Mutex::new(Tail::new(start, mark, current.checksum())),
             files: Mutex::new(Files {
                 current,
@@ -174,6 +192,7 @@ impl Journal {
                 chunk: CHUNK_BYTES_MIN,
                 scarce: false,
                 spare: Vec::new(),
+                pace: Pace::default(),
             }),
             durable: AtomicU64::new(start),
             last: AtomicU64::new(start),
@@ -225,23 +244,6 @@ impl Journal {
         }
     }
 
-    fn wait_durable(&self, sequence: u64) -> Result<()> {
-        if self.durable_sequence() >= sequence {
-            return Ok(());
-        }
-        let mut turn = self.turn.lock();
-        while turn.busy {
-            self.turned.wait(&mut turn);
-            if self.durable_sequence() >= sequence {
-                return Ok(());
-            }
-        }
-        if self.durable_sequence() >= sequence {
-            return Ok(());
-        }
-        self.lead(turn, |files| self.write_out(files, true))
-    }
-
     /// Hands all that is appended so far to the operating system.
     pub(crate) fn flush(&self) -> Result<()> {
         self.lead(self.turn.lock(), |files| self.write_out(files, false))
@@ -287,11 +289,14 @@ impl Journal {
     /// kind would say that nothing was changed.
     pub(crate) fn poison(&self, error: Error) -> Error {
         let error = if is_harmless(&error) { Error::new(ErrorKind::Io, error) } else { error };
-        let mut cause = self.cause.lock();
-        if cause.is_empty() {
-            *cause = error.to_string();
+        {
+            let mut cause = self.cause.lock();
+            if cause.is_empty() {
+                *cause = error.to_string();
+            }
+            self.poisoned.store(true, Ordering::Release);
         }
-        self.poisoned.store(true, Ordering::Release);
+        self.release();
         error
     }
 
@@ -303,7 +308,7 @@ impl Journal {
 
     /// An error once the journal is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
+        if self.is_poisoned() {
             let cause = self.cause.lock();
             return Err(Error::new(
                 ErrorKind::Poisoned,
@@ -311,6 +316,10 @@ impl Journal {
             ));
         }
         Ok(())
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
     }
 
     /// Ends all writing for good, and waits for the leader at work.
@@ -335,11 +344,7 @@ impl Journal {
         while turn.busy {
             self.turned.wait(&mut turn);
         }
-        turn.busy = true;
-        drop(turn);
-        let _lead = Lead(self.watch());
-        self.check_poison()?;
-        work(&mut self.files.lock())
+        self.lead_now(turn, work)
     }
 
     /// Writes all that is appended, in order, and syncs it on request.
