@@ -413,3 +413,66 @@ fn a_sync_waits_for_all_that_could_be_seen() {
         round.store(u64::MAX, Ordering::Relaxed);
     });
 }
+
+/// Whoever comes while a sync is under way is not in it, and somebody must make the next one: here there is nobody but those who
+/// wait for it.
+#[test]
+fn those_who_come_during_a_sync_are_woken_to_make_the_next() {
+    for waiters in [1, 5] {
+        let storage = FaultStorage::new();
+        let device = HeldStorage::new(storage.clone());
+        let db = on(device.clone(), false).open("").unwrap();
+        let tree = db.default_tree();
+        tree.put("early", "v").unwrap();
+        device.hold(Hold::All);
+        watched("a sync after a sync", || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| tree.put("leader", "v").unwrap());
+                device.wait_for_held(1);
+                let before = db.stats().last_version;
+                for n in 0..waiters {
+                    let tree = &tree;
+                    scope.spawn(move || tree.put(format!("{n}"), "v").unwrap());
+                }
+                until("the commits", || db.stats().last_version == before + waiters);
+                // They are about to sleep, most likely do.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                device.hold(Hold::Nothing);
+            });
+        });
+        assert_eq!(left(&storage).len() as u64, waiters + 2);
+    }
+}
+
+/// The same with tasks: the first ones are never polled again, which must not keep the last from its turn.
+#[test]
+fn tasks_that_come_during_a_sync_are_woken_to_make_the_next() {
+    let storage = FaultStorage::new();
+    let device = HeldStorage::new(storage.clone());
+    let db = on(device.clone(), false).open("").unwrap();
+    let tree = db.default_tree();
+    tree.put("early", "v").unwrap();
+    device.hold(Hold::All);
+    let woken = Arc::new(AtomicUsize::new(0));
+    watched("a sync after a sync", || {
+        std::thread::scope(|scope| {
+            scope.spawn(|| tree.put("leader", "v").unwrap());
+            device.wait_for_held(1);
+            let mut tickets: Vec<Ticket> =
+                (0..3).map(|n| tree.put_async(format!("{n}"), "v").unwrap()).collect();
+            for ticket in &mut tickets {
+                let woken = Arc::clone(&woken);
+                let waker = act(move || {
+                    woken.fetch_add(1, Ordering::SeqCst);
+                });
+                assert!(poll(ticket, &waker).is_pending());
+            }
+            device.hold(Hold::Nothing);
+            until("the wakes", || woken.load(Ordering::SeqCst) == 3);
+            let mut last = tickets.pop().unwrap();
+            assert!(matches!(poll(&mut last, Waker::noop()), Poll::Ready(Ok(_))));
+            assert!(tickets.iter().all(|ticket| ticket.is_durable().unwrap()));
+        });
+    });
+    assert_eq!(left(&storage).len(), 5);
+}
