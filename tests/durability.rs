@@ -88,6 +88,26 @@ fn a_sync_database_can_batch_single_commits() {
 }
 
 #[test]
+fn a_full_buffer_is_written_by_a_background_thread_where_there_is_one() {
+    let storage = FaultStorage::new();
+    let db = small(&storage).durability(batched(10_000)).background(true).open("").unwrap();
+    let tree = db.default_tree();
+    for i in 0..5 {
+        tree.put(format!("{i}"), vec![0; 1000]).unwrap();
+    }
+    assert_eq!(after_kill(&storage), 0);
+    for i in 5..15 {
+        tree.put(format!("{i:02}"), vec![0; 1000]).unwrap();
+    }
+    let patience = Instant::now() + Duration::from_secs(120);
+    while after_kill(&storage) < 10 {
+        assert!(Instant::now() < patience, "the buffer was never written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(after_power_cut(&storage), 0, "nobody asked for a sync");
+}
+
+#[test]
 fn an_interval_syncs_without_being_asked() {
     let storage = FaultStorage::new();
     let durability = Durability::Batched { bytes: 1 << 20, interval: Some(Duration::from_millis(5)) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Db, Transaction, WriteOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::TRANSACT_TRIES_MAX;
-use crate::sync::random_u64;
+use crate::sync::{random_u64, sleep};
 
 /// The longest pause after the first conflict; it doubles with each further one, up to the last.
 const PAUSE_FIRST: Duration = Duration::from_micros(20);
@@ -84,7 +84,7 @@ impl Db {
                 outcome => return outcome,
             }
             tries += 1;
-            std::thread::sleep(pause.mul_f64((random_u64() >> 11) as f64 / (1u64 << 53) as f64));
+            sleep(pause.mul_f64((random_u64() >> 11) as f64 / (1u64 << 53) as f64));
             pause = (pause * 2).min(PAUSE_LAST);
         }
     }

@@ -28,6 +28,7 @@ mod plan;
 mod reads;
 mod recovery;
 mod space;
+mod ticket;
 mod transaction;
 mod trees;
 mod unmount;
@@ -43,9 +44,11 @@ pub(crate) use trees::DEFAULT_TREE;
 
 use std::sync::Arc;
 
-use crate::buffer::{Buffer, BufferStats, Gate};
+pub use crate::buffer::Waits;
+use crate::buffer::{Buffer, BufferStats, Gate, GateStats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::StorageLock;
+pub(crate) use crate::journal::Ask;
 use crate::journal::{Durability, Journal};
 use crate::limits::BLOB_BYTES;
 use crate::store::{Store, StoreStats};
@@ -83,6 +86,8 @@ pub(crate) struct Engine {
     woken: Condvar,
     /// Where cuts left sparse blobs.
     mends: Mutex<Mends>,
+    /// What writers are to pause for and have not yet.
+    owed_nanos: AtomicU64,
     checkpoints: AtomicU64,
     /// Blobs freed from the reclaim list.
     reclaimed: AtomicU64,
@@ -117,6 +122,10 @@ struct Wake {
     /// There are many places to mend.
     mend: bool,
     stop: bool,
+    /// How often it was paused and not resumed.
+    paused: u32,
+    /// It is at work.
+    busy: bool,
     /// Checkpoints tried so far, and how the last one failed.
     tried: u64,
     failed: Option<Error>,
@@ -177,6 +186,7 @@ impl Engine {
     pub(crate) fn stats(&self) -> EngineStats {
         EngineStats {
             buffer: self.buffer.stats(),
+            gate: self.gate.stats(),
             store: self.store.stats(),
             journal_bytes: self.journal.as_ref().map_or(0, Journal::file_bytes),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
@@ -192,6 +202,7 @@ impl Engine {
 /// The numbers of all layers.
 pub(crate) struct EngineStats {
     pub(crate) buffer: BufferStats,
+    pub(crate) gate: GateStats,
     pub(crate) store: StoreStats,
     pub(crate) journal_bytes: u64,
     pub(crate) checkpoints: u64,

@@ -71,6 +71,7 @@ impl Engine {
             wake: Mutex::new(Wake::default()),
             woken: Condvar::new(),
             mends: Mutex::default(),
+            owed_nanos: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             reclaimed: AtomicU64::new(0),
             charged: AtomicU64::new(0),

@@ -6,10 +6,11 @@
 //! open, and again when something has moved in them. A compaction takes all mounts of all trees.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Engine, TreeState};
 use crate::error::Result;
+use crate::sync::Instant;
 use crate::tree::Mount;
 
 /// The least time between two looks: a mount stays at least as long.
