@@ -41,6 +41,8 @@ pub(crate) struct Buffer {
     pub(super) disk: Mutex<()>,
     /// Held by the one thread that lets the data file grow for a claim.
     pub(super) growing: Mutex<()>,
+    /// The file could not be made longer ahead of need.
+    pub(super) ahead_failed: AtomicBool,
     pub(super) replaying: AtomicBool,
     pub(super) loading: Loading,
     pub(super) scratch: Scratch,
@@ -109,6 +111,7 @@ impl Buffer {
             evicting: Mutex::new(()),
             disk: Mutex::new(()),
             growing: Mutex::new(()),
+            ahead_failed: AtomicBool::new(false),
             replaying: AtomicBool::new(false),
             loading: Loading::default(),
             scratch: Scratch::default(),
@@ -249,6 +252,13 @@ impl Buffer {
     /// Whether dirty blobs and shadows take over half of the budget, so that a checkpoint is due.
     pub(crate) fn over_dirty_limit(&self) -> bool {
         self.dirty_bytes() + self.cut.shadow_bytes() > self.budget_bytes / 2
+    }
+
+    /// How far dirty blobs and shadows have come from where a checkpoint is due, 0, to where writers have to write them
+    /// themselves, 1. Below 0 before that.
+    pub(crate) fn dirty_share(&self) -> f64 {
+        let due = self.budget_bytes as f64 / 2.0;
+        ((self.dirty_bytes() + self.cut.shadow_bytes()) as f64 - due) / (due * 3.0 / 4.0)
     }
 
     /// Number of blobs in memory.

@@ -10,8 +10,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal};
 use crate::sync::{Ordering, spawn};
 
-/// The longest pause that a commit makes while the journal is between its limit and twice that.
+/// What a commit pauses for at the most, on the average: when the journal is all but at twice its limit, or dirty blobs at what
+/// memory holds.
 const PAUSE_MAX: Duration = Duration::from_millis(2);
+/// The share of the way to there on which nobody pauses.
+const PAUSE_FREE: f64 = 0.125;
+/// Shorter pauses are saved up until they come to this: a thread that sleeps less sleeps longer than it meant to.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
 /// How often the background thread looks without being asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -27,8 +32,9 @@ impl Drop for Ended<'_> {
 }
 
 impl Engine {
-    /// Lets a writer in: asks for a checkpoint when one is due, pauses it ever longer as the journal grows past its limit,
-    /// and holds it at twice the limit; a change that `frees` goes on where only space is missing. Called outside the gate.
+    /// Lets a writer in: asks for a checkpoint when one is due, pauses it ever longer as the journal grows past its limit or dirty
+    /// blobs fill the memory, and holds it at twice the limit; a change that `frees` goes on where only space is missing. Called
+    /// outside the gate.
     #[inline]
     pub(super) fn admit(&self, journal: &Journal, frees: bool) -> Result<()> {
         let (bytes, limit) = (journal.file_bytes(), self.settings.journal_bytes);
@@ -58,13 +64,10 @@ impl Engine {
             wake.checkpoint = true;
             self.woken.notify_all();
         }
-        if bytes < limit {
-            return Ok(());
-        }
         if bytes < 2 * limit {
             drop(wake);
-            let share = (bytes - limit) as f64 / limit as f64;
-            std::thread::sleep(PAUSE_MAX.mul_f64(share * share));
+            let over = (bytes as f64 / limit as f64 - 1.0).max(self.buffer.dirty_share());
+            self.pause(over);
             return Ok(());
         }
         let tried = wake.tried;
@@ -85,6 +88,21 @@ impl Engine {
         }
     }
 
+    /// Pauses a writer for the share `over` of the way from where a checkpoint is due to where nothing goes on. The first
+    /// eighth is free, and what a commit owes grows as the square from there: a checkpoint made in time is not felt.
+    fn pause(&self, over: f64) {
+        let share = (over - PAUSE_FREE) / (1.0 - PAUSE_FREE);
+        if share <= 0.0 {
+            return;
+        }
+        let share = share.min(1.0);
+        let owed = PAUSE_MAX.mul_f64(share * share).as_nanos() as u64;
+        if self.owed_nanos.fetch_add(owed, Ordering::Relaxed) + owed >= PAUSE_MIN.as_nanos() as u64 {
+            let owed = Duration::from_nanos(self.owed_nanos.swap(0, Ordering::Relaxed));
+            std::thread::sleep(owed.min(PAUSE_MAX));
+        }
+    }
+
     /// Starts the background threads: one for checkpoints and reclaiming, one that keeps the journal.
     pub(crate) fn start_background(self: &Arc<Self>) -> Result<Vec<std::thread::JoinHandle<()>>> {
         let journal = self.journal()?;
@@ -101,7 +119,7 @@ impl Engine {
         journal.expect_keeper();
         match start("ramus-journal", |engine, interval| {
             if let Some(journal) = &engine.journal {
-                journal.keep(interval);
+                journal.keep(interval, || engine.buffer.grow_ahead());
             }
         }) {
             Ok(keeper) => Ok(vec![background, keeper]),

@@ -47,6 +47,9 @@ impl Engine {
         let file_stays = self.store.hold_growth();
         journal.prepare_switch()?;
         drop(file_stays);
+        if self.settings.background {
+            self.buffer.grow_for_cut();
+        }
         let cut = {
             // Before the gate, so that no writer waits for I/O at it.
             let _no_write_under_way = self.buffer.hold_writes();

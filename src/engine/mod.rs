@@ -77,6 +77,8 @@ pub(crate) struct Engine {
     lock: Mutex<Option<Box<dyn StorageLock>>>,
     wake: Mutex<Wake>,
     woken: Condvar,
+    /// What writers are to pause for and have not yet.
+    owed_nanos: AtomicU64,
     checkpoints: AtomicU64,
     /// Blobs freed from the reclaim list.
     reclaimed: AtomicU64,

@@ -1,5 +1,5 @@
-//! The keeper: a thread of the journal's own, for what nobody waits for in a call. It syncs what tickets ask for, syncs in
-//! intervals, and wakes tasks.
+//! The keeper: a thread of the journal's own, for what nobody is to wait for in a call. It syncs what tickets ask for and in
+//! intervals, writes out what batched commits have buffered, lets files grow ahead of use, and wakes tasks.
 //!
 //! It alone calls the wakers of tasks while it is there, with nothing held: they are foreign code, which may even drop the last
 //! handle of the database. It waits for no checkpoint.
@@ -22,14 +22,13 @@ pub(super) struct Keeper {
     there: AtomicBool,
     /// The last sequence that is to be durable though nobody may wait for it.
     wanted: AtomicU64,
-    bell: Mutex<Bell>,
+    /// Enough is buffered to be written out.
+    write_out: AtomicBool,
+    /// It was called and has not looked yet. Changes under `bell`.
+    called: AtomicBool,
+    /// It is to stop.
+    bell: Mutex<bool>,
     rung: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Bell {
-    rung: bool,
-    stop: bool,
 }
 
 impl Keeper {
@@ -39,25 +38,28 @@ impl Keeper {
 
     /// Has it look what there is to do.
     pub(super) fn call(&self) {
-        let mut bell = self.bell.lock();
-        if !bell.rung {
-            bell.rung = true;
+        // Whoever called before has the keeper look at all that was done before this, as it takes the call back before it looks.
+        if self.called.load(Ordering::SeqCst) {
+            return;
+        }
+        let _bell = self.bell.lock();
+        if !self.called.swap(true, Ordering::SeqCst) {
             self.rung.notify_one();
         }
     }
 
     /// Waits to be called, until `due`; false when it is to stop.
     fn wait(&self, due: Option<Instant>) -> bool {
-        let mut bell = self.bell.lock();
-        while !bell.rung && !bell.stop {
+        let mut stop = self.bell.lock();
+        while !self.called.load(Ordering::SeqCst) && !*stop {
             match due {
-                Some(due) if self.rung.wait_until(&mut bell, due).timed_out() => break,
+                Some(due) if self.rung.wait_until(&mut stop, due).timed_out() => break,
                 Some(_) => {}
-                None => self.rung.wait(&mut bell),
+                None => self.rung.wait(&mut stop),
             }
         }
-        bell.rung = false;
-        !bell.stop
+        self.called.store(false, Ordering::SeqCst);
+        !*stop
     }
 }
 
@@ -99,7 +101,8 @@ impl Journal {
     }
 
     /// The keeper's work, until [`dismiss_keeper`](Self::dismiss_keeper). Every `interval` all that was committed is synced.
-    pub(crate) fn keep(&self, interval: Option<Duration>) {
+    /// `beside` is what else there is to do whenever it was called.
+    pub(crate) fn keep(&self, interval: Option<Duration>, beside: impl Fn()) {
         let _gone = Gone(self);
         let interval = interval.map(|interval| interval.max(INTERVAL_MIN));
         let mut due = interval.and_then(|interval| Instant::now().checked_add(interval));
@@ -109,17 +112,48 @@ impl Journal {
             if self.durable_sequence() < wanted && !self.is_poisoned() {
                 let _ = self.wait_in_turn(wanted);
             }
+            self.wake_settled_tasks();
+            self.write_ahead();
+            beside();
             if due.is_some_and(|due| due <= Instant::now()) {
                 let _ = self.sync();
                 due = interval.and_then(|interval| Instant::now().checked_add(interval));
+                self.wake_settled_tasks();
             }
-            self.wake_settled_tasks();
+        }
+    }
+
+    /// Writes out what is buffered if that was asked for, and makes space. A failure shows when somebody needs it done.
+    fn write_ahead(&self) {
+        if self.keeper.write_out.swap(false, Ordering::AcqRel) {
+            let _ = self.flush();
+        }
+        while self.is_low.load(Ordering::Relaxed) && !self.is_poisoned() {
+            if !matches!(self.grow_ahead(), Ok(true)) {
+                return;
+            }
+        }
+    }
+
+    /// Has the keeper, if there is one, hand what is buffered to the operating system; false if there is none.
+    pub(super) fn leave_write_to_keeper(&self) -> bool {
+        if self.keeper.is_there() {
+            self.keeper.write_out.store(true, Ordering::Release);
+            self.keeper.call();
+        }
+        self.keeper.is_there()
+    }
+
+    /// Has the keeper, if there is one, look what there is to do.
+    pub(crate) fn call_keeper(&self) {
+        if self.keeper.is_there() {
+            self.keeper.call();
         }
     }
 
     /// Ends the keeper's work.
     pub(crate) fn dismiss_keeper(&self) {
-        self.keeper.bell.lock().stop = true;
+        *self.keeper.bell.lock() = true;
         self.keeper.rung.notify_one();
     }
 

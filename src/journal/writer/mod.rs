@@ -34,8 +34,10 @@ const CHUNK_BYTES_MIN: u64 = 256 << 10;
 const CHUNK_BYTES_MAX: u64 = 8 << 20;
 /// A buffer larger than this is not kept, in bytes.
 const SPARE_BYTES_MAX: usize = 1 << 20;
-/// A batched commit waits for a leader at work when the buffer is this many times over its limit.
+/// A batched commit does the write itself, and waits for whoever is at work, when the buffer is this many times over its
+/// limit and this long.
 const BATCHES_MAX: usize = 8;
+const BUFFERED_MAX: usize = 4 << 20;
 
 /// The one writer of the journal. Shared by all threads.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Journal {
     keeper: Keeper,
     /// Commits that have asked for a sync so far.
     asked: AtomicU64,
+    /// The file that appends go to has little space left.
+    is_low: AtomicBool,
     files: Mutex<Files>,
     tail: Mutex<Tail>,
     durable: AtomicU64,
@@ -184,6 +188,7 @@ impl Journal {
             waiting: Waiting::default(),
             keeper: Keeper::default(),
             asked: AtomicU64::new(0),
+            is_low: AtomicBool::new(false),
             tail: Mutex::new(Tail::new(start, mark, current.checksum())),
             files: Mutex::new(Files {
                 current,
@@ -235,8 +240,12 @@ impl Journal {
                 if buffered < bytes {
                     return Ok(());
                 }
+                let may_wait = buffered / BATCHES_MAX < bytes || buffered < BUFFERED_MAX;
+                if may_wait && self.leave_write_to_keeper() {
+                    return Ok(());
+                }
                 let turn = self.turn.lock();
-                if turn.busy && buffered / BATCHES_MAX < bytes {
+                if turn.busy && may_wait {
                     return Ok(());
                 }
                 self.lead(turn, |files| self.write_out(files, false))
