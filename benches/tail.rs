@@ -127,5 +127,8 @@ fn main() {
         let micros = |histogram: &Histogram<u64>| histogram.value_at_quantile(quantile) as f64 / 1e3;
         println!("{name:>10} {:>14.1} {:>22.1}", micros(&all), micros(&ours));
     }
+    println!("gate closed for:  {}", after.gate_closures);
+    println!("waits at the gate:  {}", after.gate_waits);
+    println!("waits for latches:  {}", after.latch_waits);
     db.close().expect("a close");
 }

@@ -32,7 +32,7 @@ pub use api::{
     Batch, BatchOutcome, Db, Entry, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey, Ticket,
     Tree, Version, WriteOptions,
 };
-pub use engine::CheckReport;
+pub use engine::{CheckReport, Waits};
 pub use error::{Error, ErrorKind, Result};
 pub use journal::{Durability, Recovery};
 

@@ -182,6 +182,22 @@ impl Db {
         self.engine().checkpoint()
     }
 
+    /// Keeps the background thread from checkpoints, from freeing what was dropped and from putting moved directories back, until
+    /// [`resume_background`](Self::resume_background) was called as often as this. Returns when it is through with what it was at, which
+    /// may be a checkpoint. What callers ask for goes on ([`checkpoint`](Self::checkpoint), [`compact`](Self::compact), syncs),
+    /// and so does the eviction of blobs.
+    ///
+    /// Commits are not slowed meanwhile. One that finds the journal at twice [`Options::journal_bytes`] makes a checkpoint itself, as
+    /// in a database without [background threads](Options::background), where pauses change nothing.
+    pub fn pause_background(&self) {
+        self.engine().pause_background();
+    }
+
+    /// Takes one [`pause_background`](Self::pause_background) back. Without one it does nothing.
+    pub fn resume_background(&self) {
+        self.engine().resume_background();
+    }
+
     /// Ends the database for all its handles after a last checkpoint, and unlocks it. Later calls that can fail answer
     /// InvalidInput, but a second close is Ok.
     ///

@@ -15,6 +15,7 @@ use super::images::Images;
 use super::latch::{Latch, Place, Refusal};
 use super::ledger::Ledger;
 use super::load::{Loading, Scratch};
+use super::waits::{Meter, Waits};
 use super::{Exclusive, Fault, ImageFormat, Optimistic, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOBS_MAX, CACHE_BYTES_MIN};
@@ -57,6 +58,7 @@ pub(super) struct Counts {
     pub(super) resident: AtomicU64,
     pub(super) evictions: AtomicU64,
     pub(super) loads: AtomicU64,
+    pub(super) latch_waits: Meter,
 }
 
 /// What the buffer holds and has done.
@@ -74,6 +76,8 @@ pub(crate) struct BufferStats {
     pub(crate) evictions: u64,
     /// Blobs read from the store so far.
     pub(crate) loads: u64,
+    /// How long was waited for latches.
+    pub(crate) latch_waits: Waits,
     /// State and bookkeeping words touched so far; not part of the budget.
     pub(crate) state_bytes: u64,
 }
@@ -124,21 +128,23 @@ impl Buffer {
     #[inline]
     pub(crate) fn read(&self, id: BlobId) -> Result<Optimistic<'_>, Fault> {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
-        let version = latch.sample().map_err(|refusal| Self::fault(id, refusal))?;
+        let version = self
+            .patiently(latch.try_sample(), || latch.sample())
+            .map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Optimistic::new(self, latch, id, version))
     }
 
     /// Takes the shared latch; waits while a writer is in.
     pub(crate) fn share(&self, id: BlobId) -> Result<Shared<'_>, Fault> {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
-        latch.share().map_err(|refusal| Self::fault(id, refusal))?;
+        self.patiently(latch.try_share(), || latch.share()).map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Shared::new(self, latch, id))
     }
 
     /// Takes the exclusive latch; waits while others hold it.
     pub(crate) fn lock(&self, id: BlobId) -> Result<Exclusive<'_>, Fault> {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
-        latch.lock().map_err(|refusal| Self::fault(id, refusal))?;
+        self.patiently(latch.try_lock(), || latch.lock()).map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Exclusive::new(self, latch, id))
     }
 
@@ -147,6 +153,19 @@ impl Buffer {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
         latch.try_lock().map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Exclusive::new(self, latch, id))
+    }
+
+    /// Waits for a latch if the first try found it held; that is timed.
+    #[inline]
+    fn patiently<T>(
+        &self,
+        first: Result<T, Refusal>,
+        wait: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        match first {
+            Err(Refusal::Busy) => self.counts.latch_waits.time(wait),
+            done => done,
+        }
     }
 
     #[inline]
@@ -275,6 +294,7 @@ impl Buffer {
             resident_blobs: self.resident(),
             evictions: self.counts.evictions.load(Ordering::Relaxed),
             loads: self.counts.loads.load(Ordering::Relaxed),
+            latch_waits: self.counts.latch_waits.read(),
             state_bytes: u64::from(self.id_high()) * 2 * size_of::<u64>() as u64,
         }
     }

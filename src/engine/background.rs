@@ -51,15 +51,14 @@ impl Engine {
     #[cold]
     fn admit_late(&self, journal: &Journal, bytes: u64, limit: u64) -> Result<()> {
         if !self.settings.background {
-            // Whoever finds a checkpoint under way goes on: eviction still bounds memory.
-            let Some(mut turn) = self.turn.try_lock() else { return Ok(()) };
-            self.check_open()?;
-            if journal.file_bytes() < limit && !self.buffer.over_dirty_limit() {
-                return Ok(());
-            }
-            return self.checkpoint_in_turn(&mut turn, false);
+            return self.checkpoint_if(|| journal.file_bytes() >= limit || self.buffer.over_dirty_limit());
         }
+        let at_twice = || journal.file_bytes() >= 2 * limit;
         let mut wake = self.wake.lock();
+        if wake.paused > 0 {
+            drop(wake);
+            return if at_twice() { self.checkpoint_if(at_twice) } else { Ok(()) };
+        }
         if !wake.checkpoint {
             wake.checkpoint = true;
             self.woken.notify_all();
@@ -71,8 +70,12 @@ impl Engine {
             return Ok(());
         }
         let tried = wake.tried;
-        while wake.tried == tried && !wake.stop {
+        while wake.tried == tried && !wake.stop && wake.paused == 0 {
             self.woken.wait(&mut wake);
+        }
+        if wake.tried == tried && wake.paused > 0 {
+            drop(wake);
+            return self.checkpoint_if(at_twice);
         }
         match &wake.failed {
             Some(error) if journal.file_bytes() >= 2 * limit => Err(Error::new(
@@ -86,6 +89,32 @@ impl Engine {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// A writer's own checkpoint, if one is `due`. Whoever finds one under way goes on: eviction still bounds memory.
+    fn checkpoint_if(&self, due: impl Fn() -> bool) -> Result<()> {
+        let Some(mut turn) = self.turn.try_lock() else { return Ok(()) };
+        self.check_open()?;
+        if due() { self.checkpoint_in_turn(&mut turn, false) } else { Ok(()) }
+    }
+
+    /// Keeps the background thread from what it does of its own accord, until it is resumed as often as it was paused. Returns
+    /// when it is through with what it was at.
+    pub(crate) fn pause_background(&self) {
+        let mut wake = self.wake.lock();
+        wake.paused += 1;
+        // Writers that wait for a checkpoint make it themselves.
+        self.woken.notify_all();
+        while wake.busy && !wake.stop {
+            self.woken.wait(&mut wake);
+        }
+    }
+
+    /// Takes one pause back.
+    pub(crate) fn resume_background(&self) {
+        let mut wake = self.wake.lock();
+        wake.paused = wake.paused.saturating_sub(1);
+        self.woken.notify_all();
     }
 
     /// Pauses a writer for the share `over` of the way from where a checkpoint is due to where nothing goes on. The first
@@ -156,12 +185,20 @@ impl Engine {
         loop {
             let (checkpoint, reclaim) = {
                 let mut wake = self.wake.lock();
-                if !wake.checkpoint && !wake.reclaim && !wake.stop {
+                if wake.busy {
+                    wake.busy = false;
+                    self.woken.notify_all();
+                }
+                if !wake.stop && (wake.paused > 0 || !(wake.checkpoint || wake.reclaim)) {
                     self.woken.wait_for(&mut wake, LOOK_EVERY);
                 }
                 if wake.stop {
                     return;
                 }
+                if wake.paused > 0 {
+                    continue;
+                }
+                wake.busy = true;
                 (wake.checkpoint, std::mem::take(&mut wake.reclaim))
             };
             if checkpoint {

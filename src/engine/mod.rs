@@ -39,7 +39,8 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::buffer::{Buffer, BufferStats, Gate};
+pub use crate::buffer::Waits;
+use crate::buffer::{Buffer, BufferStats, Gate, GateStats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::StorageLock;
 pub(crate) use crate::journal::Ask;
@@ -111,6 +112,10 @@ struct Wake {
     /// There may be limbs to reclaim.
     reclaim: bool,
     stop: bool,
+    /// How often it was paused and not resumed.
+    paused: u32,
+    /// It is at work.
+    busy: bool,
     /// Checkpoints tried so far, and how the last one failed.
     tried: u64,
     failed: Option<Error>,
@@ -162,6 +167,7 @@ impl Engine {
     pub(crate) fn stats(&self) -> EngineStats {
         EngineStats {
             buffer: self.buffer.stats(),
+            gate: self.gate.stats(),
             store: self.store.stats(),
             journal_bytes: self.journal.as_ref().map_or(0, Journal::file_bytes),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
@@ -177,6 +183,7 @@ impl Engine {
 /// The numbers of all layers.
 pub(crate) struct EngineStats {
     pub(crate) buffer: BufferStats,
+    pub(crate) gate: GateStats,
     pub(crate) store: StoreStats,
     pub(crate) journal_bytes: u64,
     pub(crate) checkpoints: u64,

@@ -167,19 +167,21 @@ impl Target {
         Ok(())
     }
 
-    /// Gives `journal.next` its name for good.
-    pub(super) fn install(&mut self, storage: &dyn Storage) -> Result<()> {
-        storage
-            .rename(NEXT_NAME, CURRENT_NAME)
-            .and_then(|()| storage.sync_dir())
-            .map_err(|error| Error::io(format_args!("renaming {} to {CURRENT_NAME}", self.path), error))?;
+    /// The file has the name of the journal now.
+    pub(super) fn was_installed(&mut self, storage: &dyn Storage) {
         self.path = storage.describe(CURRENT_NAME);
-        Ok(())
     }
 
     fn wrap(&self, error: std::io::Error) -> Error {
         Error::io(format_args!("writing {}", self.path), error)
     }
+}
+
+/// Gives `journal.next` its name for good.
+pub(super) fn install(storage: &dyn Storage) -> Result<()> {
+    storage.rename(NEXT_NAME, CURRENT_NAME).and_then(|()| storage.sync_dir()).map_err(|error| {
+        Error::io(format_args!("renaming {} to {CURRENT_NAME}", storage.describe(NEXT_NAME)), error)
+    })
 }
 
 /// Whether a failure left everything as it was.

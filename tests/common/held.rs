@@ -18,10 +18,14 @@ pub(crate) enum Hold {
 #[derive(Debug)]
 struct State {
     hold: Hold,
+    /// Syncs that may pass all the same.
+    passes: u64,
     /// Syncs that stand still now.
     held: usize,
     /// Syncs that have ended.
     done: u64,
+    /// Writes and syncs by the thread that makes checkpoints.
+    by_background: u64,
 }
 
 /// Clones share the hold.
@@ -33,7 +37,7 @@ pub(crate) struct HeldStorage {
 
 impl HeldStorage {
     pub(crate) fn new(inner: impl Storage + 'static) -> Self {
-        let state = State { hold: Hold::Nothing, held: 0, done: 0 };
+        let state = State { hold: Hold::Nothing, passes: 0, held: 0, done: 0, by_background: 0 };
         Self { inner: Arc::new(inner), state: Arc::new((Mutex::new(state), Condvar::new())) }
     }
 
@@ -47,6 +51,15 @@ impl HeldStorage {
     /// From here on these syncs stand still; all others go on.
     pub(crate) fn hold(&self, hold: Hold) {
         self.with(|state| state.hold = hold);
+    }
+
+    /// Lets one sync go that stands still, and returns when it has gone on.
+    pub(crate) fn let_one_go(&self) {
+        self.with(|state| state.passes += 1);
+        let mut state = self.state.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.passes > 0 {
+            state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Waits until `count` syncs stand still.
@@ -67,6 +80,17 @@ impl HeldStorage {
         self.with(|state| state.done)
     }
 
+    /// Writes and syncs that the background thread has made.
+    pub(crate) fn by_background(&self) -> u64 {
+        self.with(|state| state.by_background)
+    }
+
+    fn count(&self) {
+        if std::thread::current().name() == Some("ramus-background") {
+            self.with(|state| state.by_background += 1);
+        }
+    }
+
     /// Stands still while it is held; then counts.
     fn pass(&self, data: bool) {
         let holds = |state: &State| state.hold == Hold::All || (data && state.hold == Hold::Data);
@@ -74,10 +98,12 @@ impl HeldStorage {
         if holds(&state) {
             state.held += 1;
             self.state.1.notify_all();
-            while holds(&state) {
+            while holds(&state) && state.passes == 0 {
                 state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.held -= 1;
+            state.passes = state.passes.saturating_sub(1);
+            self.state.1.notify_all();
         }
         state.done += 1;
     }
@@ -120,9 +146,11 @@ impl StorageFile for HeldFile {
         self.inner.read_at(offset, buf)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.storage.count();
         self.inner.write_at(offset, bytes)
     }
     fn sync(&self) -> io::Result<()> {
+        self.storage.count();
         self.storage.pass(self.data);
         self.inner.sync()
     }

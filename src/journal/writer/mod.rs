@@ -18,7 +18,7 @@ pub(crate) use keeper::Ask;
 use super::Durability;
 use super::record::Kind;
 use super::tail::{Floor, Tail, Work};
-use super::target::{Target, is_harmless};
+use super::target::{Target, install, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -158,7 +158,8 @@ impl Journal {
     ) -> Result<Self> {
         let mut target = Target::create_next(&*storage, 0)?;
         target.start_after(start)?;
-        target.install(&*storage)?;
+        install(&*storage)?;
+        target.was_installed(&*storage);
         Ok(Self::new(storage, target, start, mark, durability))
     }
 
