@@ -44,14 +44,31 @@ fn operate(tree: &Tree, random: &mut Random, keys: &[Vec<u8>]) {
     }
 }
 
-/// Operations a second of one thread a tree.
-fn measure(trees: &[&Tree], keys: &[Vec<u8>], lasts: Duration, seed: u64) -> f64 {
+/// Processor time of this thread so far, where the system tells (Linux).
+fn busy_nanos() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// What one round came to.
+struct Rate {
+    /// Operations a second, all threads together.
+    per_second: f64,
+    /// Operations in a second of one thread's processor time, times threads: what there would be on a machine with nothing else
+    /// to do, if nobody slept.
+    per_busy_second: f64,
+}
+
+/// One thread a tree.
+fn measure(trees: &[&Tree], keys: &[Vec<u8>], lasts: Duration, seed: u64) -> Rate {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let busy = AtomicU64::new(0);
     let started = Instant::now();
     std::thread::scope(|scope| {
         for (at, tree) in trees.iter().enumerate() {
-            let (stop, done) = (&stop, &done);
+            let (stop, done, busy) = (&stop, &done, &busy);
             scope.spawn(move || {
+                let before = busy_nanos();
                 let mut random = Random(seed * 2 + at as u64 + 1);
                 let mut mine = 0;
                 while !stop.load(Ordering::Relaxed) {
@@ -61,12 +78,17 @@ fn measure(trees: &[&Tree], keys: &[Vec<u8>], lasts: Duration, seed: u64) -> f64
                     mine += 16;
                 }
                 done.fetch_add(mine, Ordering::Relaxed);
+                let nanos = busy_nanos().zip(before).map_or(0, |(now, before)| now - before);
+                busy.fetch_add(nanos, Ordering::Relaxed);
             });
         }
         std::thread::sleep(lasts);
         stop.store(true, Ordering::Relaxed);
     });
-    done.into_inner() as f64 / started.elapsed().as_secs_f64()
+    let done = done.into_inner() as f64;
+    let per_second = done / started.elapsed().as_secs_f64();
+    let busy_seconds = busy.into_inner() as f64 / 1e9 / trees.len() as f64;
+    Rate { per_second, per_busy_second: done / busy_seconds }
 }
 
 fn main() {
@@ -88,13 +110,21 @@ fn main() {
         twos.push(measure(&[&trees[0], &trees[0]], &keys, lasts, 3 * round + 1));
         aparts.push(measure(&[&trees[0], &trees[1]], &keys, lasts, 3 * round + 2));
     }
-    let over = |rates: &[f64]| median(rates.iter().zip(&ones).map(|(rate, one)| rate / one).collect());
     println!("{} keys; {rounds} rounds of {lasts:?}", keys.len());
-    println!("{:<28} {:>12} {:>12}", "", "ops/s", "of 1 thread");
+    println!(
+        "{:<28} {:>12} {:>12} {:>18} {:>12}",
+        "", "ops/s", "of 1 thread", "by processor time", "of 1 thread"
+    );
     for (what, rates) in [("1 thread", &ones), ("2 threads", &twos), ("2 threads, a database each", &aparts)]
     {
-        println!("{what:<28} {:>12.0} {:>12.2}", median(rates.clone()), over(rates));
+        let of = |figure: fn(&Rate) -> f64| {
+            let over = rates.iter().zip(&ones).map(|(rate, one)| figure(rate) / figure(one));
+            (median(rates.iter().map(figure).collect()), median(over.collect()))
+        };
+        let (wall, busy) = (of(|rate| rate.per_second), of(|rate| rate.per_busy_second));
+        println!("{what:<28} {:>12.0} {:>12.2} {:>18.0} {:>12.2}", wall.0, wall.1, busy.0, busy.1);
     }
+    println!("waits for latches in the shared one:  {}", dbs[0].stats().latch_waits);
     for db in dbs {
         db.close().expect("a close");
     }
