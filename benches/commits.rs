@@ -2,8 +2,8 @@
 //! preallocated file of the same directory and syncs them. All take turns within one run; the figures are medians of rounds.
 //!
 //! A second table has a device in memory whose syncs take a millisecond: there the bytes and the processor cost nothing, and what
-//! shows is how many commits share a sync. `RAMUS_BENCH_MILLIS` is the length of a round (500 without it), `RAMUS_BENCH_ROUNDS`
-//! their number (7), `RAMUS_BENCH_DIR` where the files lie (the system's temporary directory).
+//! shows is how many commits share a sync. `RAMUS_BENCH_MILLIS` is the length of a round (100 without it), `RAMUS_BENCH_ROUNDS`
+//! their number (41), `RAMUS_BENCH_DIR` where the files lie (the system's temporary directory).
 
 mod common;
 
@@ -121,10 +121,16 @@ fn measure(what: &str, mut rig: Rig, rounds: usize, lasts: Duration) {
     println!("{what}; {} bytes a commit; {rounds} rounds of {lasts:?}", rig.commit_bytes);
     let mut all: Vec<(String, Vec<Round>)> = vec![("bare loop".to_owned(), Vec::new())];
     all.extend(THREADS.map(|threads| (format!("{threads} threads"), Vec::new())));
-    for _ in 0..rounds {
-        all[0].1.push(rig.raw(lasts));
-        for (at, threads) in THREADS.into_iter().enumerate() {
-            all[at + 1].1.push(rig.threads(threads, lasts));
+    for round in 0..rounds {
+        // Each comes after each other one: what a round leaves behind must not always meet the same.
+        let order = if round % 2 == 0 { [0, 1, 2, 3] } else { [1, 0, 3, 2] };
+        for turn in 0..order.len() {
+            let at = order[(turn + round / 2) % order.len()];
+            let result = match at {
+                0 => rig.raw(lasts),
+                _ => rig.threads(THREADS[at - 1], lasts),
+            };
+            all[at].1.push(result);
         }
     }
     println!("{:>12} {:>12} {:>12} {:>12} {:>14}", "", "commits/s", "of bare", "of 1 thread", "commits/sync");
@@ -145,7 +151,7 @@ fn measure(what: &str, mut rig: Rig, rounds: usize, lasts: Duration) {
 }
 
 fn main() {
-    let (rounds, lasts) = (number("RAMUS_BENCH_ROUNDS", 7), number("RAMUS_BENCH_MILLIS", 500));
+    let (rounds, lasts) = (number("RAMUS_BENCH_ROUNDS", 41), number("RAMUS_BENCH_MILLIS", 100));
     let lasts = Duration::from_millis(lasts as u64);
     let dir = match std::env::var_os("RAMUS_BENCH_DIR") {
         Some(path) => tempfile::tempdir_in(path),

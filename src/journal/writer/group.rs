@@ -18,6 +18,9 @@ use parking_lot::MutexGuard;
 
 /// A leader gathers for at most this part of what a sync takes.
 const GATHER_PART: u32 = 2;
+/// About how long it takes for one more to be woken and to come again. So many are gathered that to wait for one more would
+/// cost those who are there as much time, all together, as it saves that one: a sync.
+const COMING: Duration = Duration::from_micros(4);
 /// It gives up when nobody has come for this part.
 const SILENCE_PART: u32 = 8;
 /// And in any case after so long.
@@ -60,6 +63,9 @@ impl Journal {
             self.waiting.add_thread(sequence, &bed);
             drop(turn);
             bed.sleep();
+            if self.durable_sequence() >= sequence {
+                return Ok(());
+            }
         }
     }
 
@@ -83,7 +89,8 @@ impl Journal {
     fn gather(&self, files: &Files) {
         let Pace { taken, expected, sync } = files.pace;
         let mut come = self.asked.load(Ordering::Relaxed) - taken;
-        if come >= expected {
+        let enough = expected.min((sync.as_nanos() / COMING.as_nanos()) as u64);
+        if come >= enough {
             return;
         }
         let most = (sync / GATHER_PART).min(GATHER_MAX);
@@ -97,7 +104,7 @@ impl Journal {
             if come != before {
                 last = now;
             }
-            if come >= expected || now - last > silence || now - started > most {
+            if come >= enough || now - last > silence || now - started > most {
                 return;
             }
         }

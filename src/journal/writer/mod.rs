@@ -21,7 +21,7 @@ use super::tail::{Floor, Tail, Work};
 use super::target::{Target, install, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use group::Pace;
 use keeper::Keeper;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -55,13 +55,22 @@ pub(crate) struct Journal {
     /// The file that appends go to has little space left.
     is_low: AtomicBool,
     files: Mutex<Files>,
-    tail: Mutex<Tail>,
+    shared: Shared,
     durable: AtomicU64,
-    last: AtomicU64,
-    record_bytes: AtomicU64,
     poisoned: AtomicBool,
     /// What went wrong first.
     cause: Mutex<String>,
+}
+
+/// What every commit changes, on cache lines of its own: commits on other processors read what stands beside it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shared {
+    tail: Mutex<Tail>,
+    /// The last sequence, and what of the tail is asked for without its lock. They change under it.
+    last: AtomicU64,
+    record_bytes: AtomicU64,
+    buffered: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +115,7 @@ pub(crate) struct Reservation<'j> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if self.cost > 0 {
-            self.journal.tail.lock().release(self.cost);
+            self.journal.shared.tail.lock().release(self.cost);
         }
     }
 }
@@ -190,7 +199,12 @@ impl Journal {
             keeper: Keeper::default(),
             asked: AtomicU64::new(0),
             is_low: AtomicBool::new(false),
-            tail: Mutex::new(Tail::new(start, mark, current.checksum())),
+            shared: Shared {
+                tail: Mutex::new(Tail::new(start, mark, current.checksum())),
+                last: AtomicU64::new(start),
+                record_bytes: AtomicU64::new(0),
+                buffered: AtomicUsize::new(0),
+            },
             files: Mutex::new(Files {
                 current,
                 second: None,
@@ -201,8 +215,6 @@ impl Journal {
                 pace: Pace::default(),
             }),
             durable: AtomicU64::new(start),
-            last: AtomicU64::new(start),
-            record_bytes: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             cause: Mutex::default(),
         }
@@ -222,11 +234,12 @@ impl Journal {
     /// Appends a record and gives it its sequence. No I/O and no waiting: call it under the latches of what it changed.
     pub(crate) fn append(&self, mut reservation: Reservation<'_>, kind: Kind, payload: &[u8]) -> Position {
         debug_assert!(std::ptr::eq(reservation.journal, self));
-        let mut tail = self.tail.lock();
+        let mut tail = self.shared.tail.lock();
         let sequence = tail.append(reservation.cost, kind, payload);
         reservation.cost = 0;
-        self.last.store(sequence, Ordering::Release);
-        self.record_bytes.store(tail.record_bytes(), Ordering::Relaxed);
+        self.shared.last.store(sequence, Ordering::Release);
+        self.shared.record_bytes.store(tail.record_bytes(), Ordering::Relaxed);
+        self.shared.buffered.store(tail.buffered(), Ordering::Relaxed);
         Position { sequence }
     }
 
@@ -237,7 +250,7 @@ impl Journal {
             Durability::Batched { .. } if self.durable_sequence() >= position.sequence => Ok(()),
             Durability::Batched { bytes, .. } => {
                 self.check_poison()?;
-                let buffered = self.tail.lock().buffered();
+                let buffered = self.shared.buffered.load(Ordering::Relaxed);
                 if buffered < bytes {
                     return Ok(());
                 }
@@ -272,27 +285,27 @@ impl Journal {
 
     /// The sequence of the last commit.
     pub(crate) fn last_sequence(&self) -> u64 {
-        self.last.load(Ordering::Acquire)
+        self.shared.last.load(Ordering::Acquire)
     }
 
     /// Sequences handed out are below this number, which is durable.
     pub(crate) fn durable_mark(&self) -> u64 {
-        self.tail.lock().mark()
+        self.shared.tail.lock().mark()
     }
 
     /// Bytes of records since the last switch.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.record_bytes.load(Ordering::Relaxed)
+        self.shared.record_bytes.load(Ordering::Relaxed)
     }
 
     /// Space that is allocated ahead of use, in bytes.
     pub(crate) fn free_bytes(&self) -> u64 {
-        self.tail.lock().free_bytes()
+        self.shared.tail.lock().free_bytes()
     }
 
     /// Memory that buffers take, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.tail.lock().memory_bytes()
+        self.shared.tail.lock().memory_bytes()
     }
 
     /// Stops all writing: what is in memory and what is on the device may differ. Returns the error, as one of I/O where its
@@ -359,7 +372,12 @@ impl Journal {
 
     /// Writes all that is appended, in order, and syncs it on request.
     fn write_out(&self, files: &mut Files, sync: bool) -> Result<()> {
-        let work = self.tail.lock().take(&mut files.spare);
+        let work = {
+            let mut tail = self.shared.tail.lock();
+            let work = tail.take(&mut files.spare);
+            self.shared.buffered.store(tail.buffered(), Ordering::Relaxed);
+            work
+        };
         self.carry_out(files, work, sync).map_err(|error| self.poison(error))
     }
 
@@ -379,7 +397,7 @@ impl Journal {
         let mut group = work.group;
         if !group.is_empty() {
             let used = files.current.write(&mut group)?;
-            self.tail.lock().add_space(files.current.generation, group.charged - used);
+            self.shared.tail.lock().add_space(files.current.generation, group.charged - used);
         }
         if sync {
             self.publish(group.last_sequence, &mut files.current)?;
@@ -394,7 +412,7 @@ impl Journal {
     /// Syncs a file, and lets those go on who wait for what is in it.
     fn publish(&self, sequence: u64, target: &mut Target) -> Result<()> {
         let mark = target.sync()?;
-        self.tail.lock().raise_mark(mark, target.generation);
+        self.shared.tail.lock().raise_mark(mark, target.generation);
         self.durable.store(sequence, Ordering::Release);
         Ok(())
     }

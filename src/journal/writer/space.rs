@@ -18,7 +18,7 @@ impl Journal {
         loop {
             self.check_poison()?;
             let (outcome, low) = {
-                let mut tail = self.tail.lock();
+                let mut tail = self.shared.tail.lock();
                 (tail.reserve(cost, floor), tail.is_low())
             };
             match outcome {
@@ -39,7 +39,7 @@ impl Journal {
     fn advance_mark(&self) -> Result<()> {
         self.lead(self.turn.lock(), |files| {
             loop {
-                let mut tail = self.tail.lock();
+                let mut tail = self.shared.tail.lock();
                 if tail.lack(0, Floor::None) != Some(Lack::Sequences) {
                     return Ok(());
                 }
@@ -58,7 +58,7 @@ impl Journal {
     /// Allocates space in the file of `generation`, unless it has come to be there in the meantime.
     fn grow(&self, generation: u64, cost: u64, floor: Floor) -> Result<()> {
         self.lead(self.turn.lock(), |files| {
-            let lack = self.tail.lock().lack(cost, floor);
+            let lack = self.shared.tail.lock().lack(cost, floor);
             match lack {
                 Some(Lack::Space { generation: lacking, bytes }) if lacking == generation => {
                     self.grow_file(files, generation, bytes)
@@ -73,7 +73,7 @@ impl Journal {
     pub(super) fn grow_ahead(&self) -> Result<bool> {
         self.lead(self.turn.lock(), |files| {
             let (generation, low) = {
-                let tail = self.tail.lock();
+                let tail = self.shared.tail.lock();
                 (tail.generation(), tail.is_low())
             };
             self.is_low.store(false, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl Journal {
             if let Err(error) = target.grow(AHEAD_PIECE_BYTES, self.sync_growth) {
                 return Err(self.poison_unless_harmless(error));
             }
-            let mut tail = self.tail.lock();
+            let mut tail = self.shared.tail.lock();
             tail.add_space(generation, AHEAD_PIECE_BYTES);
             self.is_low.store(tail.is_low(), Ordering::Relaxed);
             Ok(tail.is_low())
@@ -101,7 +101,7 @@ impl Journal {
         };
         let grown = grown.map_err(|error| self.poison_unless_harmless(error))?;
         files.chunk = (files.chunk * 2).min(CHUNK_BYTES_MAX);
-        self.tail.lock().add_space(generation, grown);
+        self.shared.tail.lock().add_space(generation, grown);
         Ok(())
     }
 }

@@ -13,14 +13,14 @@ impl Journal {
     /// time. Commits go on meanwhile, but on a full device; there nobody else may take space while `hold_space()` lives.
     pub(crate) fn prepare_switch<H>(&self, hold_space: impl FnOnce() -> H) -> Result<()> {
         let plan = self.lead(self.turn.lock(), |files| {
-            if self.tail.lock().is_prepared() {
+            if self.shared.tail.lock().is_prepared() {
                 return Ok(None);
             }
             if files.second.is_some() || files.retiring {
                 return Err(Error::invalid("the journal still holds the file before the last switch"));
             }
             self.reserve_noop(files)?;
-            Ok(Some((files.current.generation + 1, self.tail.lock().outstanding() + files.chunk)))
+            Ok(Some((files.current.generation + 1, self.shared.tail.lock().outstanding() + files.chunk)))
         })?;
         let Some((generation, wanted)) = plan else { return Ok(()) };
         let made = self.make_second(generation, wanted);
@@ -43,10 +43,11 @@ impl Journal {
     /// Cuts the journal: appends go to the second file from here on. The last sequence before the cut, which no other
     /// cut has. No I/O: inside the closed gate.
     pub(crate) fn switch(&self) -> u64 {
-        let mut tail = self.tail.lock();
+        let mut tail = self.shared.tail.lock();
         let last = tail.switch();
-        self.last.store(last, Ordering::Release);
-        self.record_bytes.store(0, Ordering::Relaxed);
+        self.shared.last.store(last, Ordering::Release);
+        self.shared.record_bytes.store(0, Ordering::Relaxed);
+        self.shared.buffered.store(0, Ordering::Relaxed);
         last
     }
 
@@ -72,7 +73,7 @@ impl Journal {
             if files.scarce || full {
                 return self.refill(files);
             }
-            if files.current.holds_no_group() && self.tail.lock().withdraw_if_unused() {
+            if files.current.holds_no_group() && self.shared.tail.lock().withdraw_if_unused() {
                 files.current.cut_to_header().map_err(|error| self.poison(error))?;
                 files.chunk = CHUNK_BYTES_MIN;
             }
@@ -84,7 +85,7 @@ impl Journal {
     fn refill(&self, files: &mut Files) -> Result<()> {
         let mut most = u64::MAX;
         while most >= BLOCK_BYTES as u64 {
-            let lack = self.tail.lock().lack(0, Floor::Emergency);
+            let lack = self.shared.tail.lock().lack(0, Floor::Emergency);
             let Some(Lack::Space { generation, bytes }) = lack else { return Ok(()) };
             if generation != files.current.generation {
                 return Ok(());
@@ -100,7 +101,7 @@ impl Journal {
 
     fn reserve_noop(&self, files: &mut Files) -> Result<()> {
         loop {
-            let outcome = self.tail.lock().reserve_noop();
+            let outcome = self.shared.tail.lock().reserve_noop();
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(missing) => self.grow_file(files, files.current.generation, missing)?,
@@ -118,13 +119,13 @@ impl Journal {
         let generation = files.current.generation;
         // All of it, so that nobody reserves what the second file has no place for.
         let (free, outstanding) = {
-            let mut tail = self.tail.lock();
+            let mut tail = self.shared.tail.lock();
             (tail.withdraw_space(), tail.outstanding())
         };
         let moved = free.min(outstanding + EMERGENCY_BYTES + block) / block * block;
         files.current.shrink(moved)?;
         let second = self.make_second(generation + 1, moved).and_then(|second| self.prepare(second));
-        self.tail.lock().add_space(generation, free - moved);
+        self.shared.tail.lock().add_space(generation, free - moved);
         if moved > 0 && second.as_ref().is_err_and(is_harmless) {
             // Unless others have taken it.
             let _ = self.grow_file(files, generation, moved);
@@ -144,7 +145,7 @@ impl Journal {
 
     fn try_make_second(&self, generation: u64, bytes: u64) -> Result<Target> {
         let mut second = Target::create_next(&*self.storage, generation)?;
-        let wanted = bytes.max(self.tail.lock().outstanding() + 1);
+        let wanted = bytes.max(self.shared.tail.lock().outstanding() + 1);
         second.grow(wanted.next_multiple_of(BLOCK_BYTES as u64), true)?;
         self.storage.sync_dir().map_err(|error| Error::io("syncing the directory of the journal", error))?;
         Ok(second)
@@ -154,7 +155,7 @@ impl Journal {
     fn prepare(&self, mut second: Target) -> Result<Target> {
         let checksum = second.checksum();
         loop {
-            let outcome = self.tail.lock().prepare(second.capacity(), &checksum);
+            let outcome = self.shared.tail.lock().prepare(second.capacity(), &checksum);
             let grown = match outcome {
                 Ok(()) => return Ok(second),
                 Err(missing) => second.grow(missing.next_multiple_of(BLOCK_BYTES as u64), true),
