@@ -101,11 +101,12 @@ impl Buffer {
         (self.unwritten_units() / AHEAD_PART).min(AHEAD_UNITS_MAX) as i64
     }
 
-    /// Lets the file grow if little is left to claim. Does I/O.
-    pub(crate) fn grow_ahead(&self) {
+    /// Lets the file grow by a piece if little is left to claim; whether that is still so. Does I/O.
+    pub(crate) fn grow_ahead(&self) -> bool {
         if self.is_low() {
-            self.grow_until(2 * self.ahead_units());
+            self.grow_piece();
         }
+        self.is_low()
     }
 
     /// Lets the file grow so far that all blobs to be written for the cut that follows may be changed again before the space
@@ -119,10 +120,14 @@ impl Buffer {
     /// cut: on a full device the space is for those who need it now.
     fn grow_until(&self, ahead: i64) {
         while self.missing_units(1, Claim::Adds) > -ahead && !self.ahead_failed.load(Ordering::Relaxed) {
-            let _one_at_a_time = self.growing.lock();
-            if self.store.grow_ahead().is_err() {
-                self.ahead_failed.store(true, Ordering::Relaxed);
-            }
+            self.grow_piece();
+        }
+    }
+
+    fn grow_piece(&self) {
+        let _one_at_a_time = self.growing.lock();
+        if self.store.grow_ahead().is_err() {
+            self.ahead_failed.store(true, Ordering::Relaxed);
         }
     }
 

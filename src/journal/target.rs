@@ -143,6 +143,12 @@ impl Target {
         Ok(())
     }
 
+    /// Gives back what a growth that failed left behind the end.
+    pub(super) fn give_back(&self) {
+        // If it cannot be, it is taken by the next growth, which writes it anew.
+        let _ = self.file.set_len(self.allocated);
+    }
+
     /// Gives the last `bytes`, which are free, back to the file system.
     pub(super) fn shrink(&mut self, bytes: u64) -> Result<()> {
         let end = self.allocated - bytes;

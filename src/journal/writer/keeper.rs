@@ -101,8 +101,8 @@ impl Journal {
     }
 
     /// The keeper's work, until [`dismiss_keeper`](Self::dismiss_keeper). Every `interval` all that was committed is synced.
-    /// `beside` is what else there is to do whenever it was called.
-    pub(crate) fn keep(&self, interval: Option<Duration>, beside: impl Fn()) {
+    /// `beside` is what else there is to do whenever it was called, piece by piece: whether there is more.
+    pub(crate) fn keep(&self, interval: Option<Duration>, beside: impl Fn() -> bool) {
         let _gone = Gone(self);
         let interval = interval.map(|interval| interval.max(INTERVAL_MIN));
         let mut due = interval.and_then(|interval| Instant::now().checked_add(interval));
@@ -113,8 +113,10 @@ impl Journal {
                 let _ = self.wait_in_turn(wanted);
             }
             self.wake_settled_tasks();
-            self.write_ahead();
-            beside();
+            // One piece at a time: somebody may ask for a sync meanwhile.
+            if self.write_ahead() | beside() {
+                self.keeper.call();
+            }
             if due.is_some_and(|due| due <= Instant::now()) {
                 let _ = self.sync();
                 due = interval.and_then(|interval| Instant::now().checked_add(interval));
@@ -123,16 +125,13 @@ impl Journal {
         }
     }
 
-    /// Writes out what is buffered if that was asked for, and makes space. A failure shows when somebody needs it done.
-    fn write_ahead(&self) {
+    /// Writes out what is buffered if that was asked for, and makes some space; whether there is more to do. A failure shows
+    /// when somebody needs it done.
+    fn write_ahead(&self) -> bool {
         if self.keeper.write_out.swap(false, Ordering::AcqRel) {
             let _ = self.flush();
         }
-        while self.is_low.load(Ordering::Relaxed) && !self.is_poisoned() {
-            if !matches!(self.grow_ahead(), Ok(true)) {
-                return;
-            }
-        }
+        self.is_low.load(Ordering::Relaxed) && matches!(self.grow_ahead(), Ok(true))
     }
 
     /// Has the keeper, if there is one, hand what is buffered to the operating system; false if there is none.

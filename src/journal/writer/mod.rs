@@ -54,6 +54,8 @@ pub(crate) struct Journal {
     asked: AtomicU64,
     /// The file that appends go to has little space left.
     is_low: AtomicBool,
+    /// More could not be allocated ahead of need.
+    ahead_failed: AtomicBool,
     files: Mutex<Files>,
     shared: Shared,
     durable: AtomicU64,
@@ -199,6 +201,7 @@ impl Journal {
             keeper: Keeper::default(),
             asked: AtomicU64::new(0),
             is_low: AtomicBool::new(false),
+            ahead_failed: AtomicBool::new(false),
             shared: Shared {
                 tail: Mutex::new(Tail::new(start, mark, current.checksum())),
                 last: AtomicU64::new(start),

@@ -23,7 +23,10 @@ impl Journal {
             };
             match outcome {
                 Ok(()) => {
-                    if low && !self.is_low.swap(true, Ordering::Relaxed) {
+                    if low
+                        && !self.ahead_failed.load(Ordering::Relaxed)
+                        && !self.is_low.swap(true, Ordering::Relaxed)
+                    {
                         self.call_keeper();
                     }
                     return Ok(Reservation { journal: self, cost });
@@ -79,6 +82,11 @@ impl Journal {
             self.is_low.store(false, Ordering::Relaxed);
             let Some(target) = files.of_generation(generation).filter(|_| low) else { return Ok(false) };
             if let Err(error) = target.grow(AHEAD_PIECE_BYTES, self.sync_growth) {
+                if is_harmless(&error) {
+                    // What there is left is for those who need it now, until the next switch.
+                    self.ahead_failed.store(true, Ordering::Relaxed);
+                    target.give_back();
+                }
                 return Err(self.poison_unless_harmless(error));
             }
             let mut tail = self.shared.tail.lock();

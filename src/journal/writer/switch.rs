@@ -48,6 +48,7 @@ impl Journal {
         self.shared.last.store(last, Ordering::Release);
         self.shared.record_bytes.store(0, Ordering::Relaxed);
         self.shared.buffered.store(0, Ordering::Relaxed);
+        self.ahead_failed.store(false, Ordering::Relaxed);
         last
     }
 
