@@ -22,9 +22,10 @@ impl Engine {
     /// Something to wait with for the commit at `sequence`. With [`Durability::Sync`] its sync is begun, if there is a thread for
     /// that.
     pub(crate) fn begin_wait(&self, sequence: u64, durability: Option<Durability>) -> Result<Ask> {
-        let mut ask = Ask::new(sequence);
+        let journal = self.journal()?;
+        let mut ask = journal.new_ask(sequence);
         if durability.unwrap_or(self.settings.durability) == Durability::Sync {
-            self.journal()?.ask(&mut ask);
+            journal.ask(&mut ask);
         }
         Ok(ask)
     }

@@ -8,9 +8,10 @@
 //! Where there is a *keeper*, a thread that does nothing else, it leads for commits that nobody waits for, and wakes tasks.
 //! Else a task leads in its own poll.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::waiting::bed;
+use super::waiting::Bed;
 use super::{Files, Journal, Lead, Turn};
 use crate::error::Result;
 use crate::sync::Ordering;
@@ -49,6 +50,7 @@ impl Journal {
 
     /// The same for one that was counted already.
     pub(super) fn wait_in_turn(&self, sequence: u64) -> Result<()> {
+        let mut bed = None;
         loop {
             let turn = self.turn.lock();
             if self.durable_sequence() >= sequence {
@@ -59,8 +61,8 @@ impl Journal {
                 return self.lead_group(turn);
             }
             self.check_poison()?;
-            let bed = bed();
-            self.waiting.add_thread(sequence, &bed);
+            let (id, bed) = bed.get_or_insert_with(|| (self.waiting.next_id(), Arc::new(Bed::default())));
+            self.waiting.add_thread(sequence, *id, bed);
             drop(turn);
             bed.sleep();
             if self.durable_sequence() >= sequence {

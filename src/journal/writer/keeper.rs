@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::Journal;
-use super::waiting::next_id;
 use crate::error::Result;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
@@ -85,10 +84,6 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    pub(crate) fn new(sequence: u64) -> Self {
-        Self { sequence, id: next_id(), made: false, left: false }
-    }
-
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -154,6 +149,11 @@ impl Journal {
     pub(crate) fn dismiss_keeper(&self) {
         *self.keeper.bell.lock() = true;
         self.keeper.rung.notify_one();
+    }
+
+    /// Something to wait with for the commit at `sequence`.
+    pub(crate) fn new_ask(&self, sequence: u64) -> Ask {
+        Ask { sequence, id: self.waiting.next_id(), made: false, left: false }
     }
 
     /// Has the keeper, if there is one, make a commit durable.

@@ -13,25 +13,14 @@ use std::task::Waker;
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// A number of its own for each thread and each ticket that waits.
-pub(super) fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
 /// Where one thread sleeps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Bed {
-    id: u64,
     woken: Mutex<bool>,
     called: Condvar,
 }
 
 impl Bed {
-    fn new() -> Self {
-        Self { id: next_id(), woken: Mutex::new(false), called: Condvar::new() }
-    }
-
     /// Sleeps until it is woken, or returns at once if it was since the last time.
     pub(super) fn sleep(&self) {
         let mut woken = self.woken.lock();
@@ -46,18 +35,10 @@ impl Bed {
     }
 }
 
-thread_local! {
-    static BED: Arc<Bed> = Arc::new(Bed::new());
-}
-
-/// The bed of this thread.
-pub(super) fn bed() -> Arc<Bed> {
-    BED.with(Arc::clone)
-}
-
 /// Everybody who waits, by sequence.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    ids: AtomicU64,
     held: Mutex<Held>,
 }
 
@@ -76,8 +57,13 @@ fn take_until<T>(queue: &mut Queue<T>, durable: u64) -> impl Iterator<Item = T> 
 }
 
 impl Waiting {
-    pub(super) fn add_thread(&self, sequence: u64, bed: &Arc<Bed>) {
-        self.held.lock().threads.insert((sequence, bed.id), Arc::clone(bed));
+    /// A number that nobody else who waits has.
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn add_thread(&self, sequence: u64, id: u64, bed: &Arc<Bed>) {
+        self.held.lock().threads.insert((sequence, id), Arc::clone(bed));
     }
 
     /// A task with the same `id` is replaced.
