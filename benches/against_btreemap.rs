@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use common::{Random, in_random_order, listed_paths};
+use common::{Random, in_random_order, listed_paths, median};
 use ramus::{Db, Durability, Options, Tree};
 use tempfile::TempDir;
 
@@ -198,11 +198,6 @@ fn put(rig: &mut Rig, probes: &Probes, round: usize) -> Pair {
         assert_eq!(map.get(key).map(Vec::as_slice), Some(&value(*stamp)[..]));
     }
     pair
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
 }
 
 fn compare(when: &str, rig: &mut Rig, random: &mut Random) {

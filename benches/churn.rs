@@ -9,16 +9,12 @@ mod common;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use common::{Random, in_random_order, listed_paths};
+use common::{Random, in_random_order, listed_paths, number};
 use ramus::{Db, Durability, Entry, ErrorKind, IfExists, Options, Tree};
 
 const VALUE: [u8; 96] = [7; 96];
 /// Gets in one measurement.
 const GETS: usize = 300_000;
-
-fn number(name: &str, usual: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
 
 /// Levels that stay where they are: else all would soon be inside one directory.
 const LEVELS_KEPT: usize = 3;

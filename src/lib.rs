@@ -29,10 +29,10 @@ mod sync;
 mod tree;
 
 pub use api::{
-    Batch, BatchOutcome, Db, Entry, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey, Tree,
-    Version, WriteOptions,
+    Batch, BatchOutcome, Db, Entry, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey, Ticket,
+    Tree, Version, WriteOptions,
 };
-pub use engine::CheckReport;
+pub use engine::{CheckReport, Waits};
 pub use error::{Error, ErrorKind, Result};
 pub use journal::{Durability, Recovery};
 

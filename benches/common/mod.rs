@@ -1,4 +1,7 @@
-//! What the benchmarks share: lists of paths, and random order from a fixed seed.
+//! What the benchmarks share: lists of paths, random order from a fixed seed, numbers from the environment, medians.
+#![allow(dead_code, reason = "every benchmark is a crate of its own and uses its part of this")]
+
+pub(crate) mod device;
 
 pub(crate) struct Random(pub(crate) u64);
 
@@ -35,4 +38,15 @@ pub(crate) fn in_random_order(mut paths: Vec<Vec<u8>>, count: usize) -> Vec<Vec<
     shuffle(&mut paths, 1);
     paths.truncate(count);
     paths
+}
+
+/// The number in the variable `name` of the environment, or `usual`.
+pub(crate) fn number(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// The one in the middle.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Batch, BatchOutcome, Handle, Options, Stats, Tree, Version, WriteOptions};
-use crate::engine::{CheckReport, DEFAULT_TREE, Engine};
+use super::{Batch, BatchOutcome, Handle, Options, Stats, Ticket, Tree, Version, WriteOptions};
+use crate::engine::{CheckReport, DEFAULT_TREE, Engine, Plan};
 use crate::error::Result;
 use crate::io::MemoryStorage;
 
@@ -41,11 +41,11 @@ impl Db {
 
     pub(super) fn start(engine: Arc<Engine>) -> Result<Self> {
         let default = engine.find_tree(DEFAULT_TREE)?;
-        let background = match engine.settings.background && !engine.settings.read_only {
-            true => Some(engine.start_background()?),
-            false => None,
+        let threads = match engine.settings.background && !engine.settings.read_only {
+            true => engine.start_background()?,
+            false => Vec::new(),
         };
-        let handle = Arc::new(Handle::new(engine, background));
+        let handle = Arc::new(Handle::new(engine, threads));
         let default_tree = Tree::new(Arc::clone(&handle), default);
         Ok(Self { handle, default_tree })
     }
@@ -133,13 +133,40 @@ impl Db {
         options: WriteOptions,
         fill: impl FnOnce(&mut Batch) -> R,
     ) -> Result<Version> {
-        let mut batch = Batch::new(Arc::clone(&self.handle));
-        fill(&mut batch).into_result()?;
-        let plan = batch.into_plan()?;
+        let plan = self.plan(fill)?;
         self.engine().commit(&plan, options.durability)
     }
 
-    /// Returns when all commits so far are on stable storage; does nothing when opened read-only.
+    fn plan<R: BatchOutcome>(&self, fill: impl FnOnce(&mut Batch) -> R) -> Result<Plan> {
+        let mut batch = Batch::new(Arc::clone(&self.handle));
+        fill(&mut batch).into_result()?;
+        batch.into_plan()
+    }
+
+    /// As [`batch`](Self::batch), without waiting until it is durable: see [`Ticket`].
+    ///
+    /// # Errors
+    /// Those of [`batch`](Self::batch); an Io of the sync is for the ticket.
+    pub fn batch_async<R: BatchOutcome>(&self, fill: impl FnOnce(&mut Batch) -> R) -> Result<Ticket> {
+        self.batch_async_with(WriteOptions::new(), fill)
+    }
+
+    /// As [`batch_async`](Self::batch_async), with options of its own.
+    ///
+    /// # Errors
+    /// Those of [`batch_async`](Self::batch_async).
+    pub fn batch_async_with<R: BatchOutcome>(
+        &self,
+        options: WriteOptions,
+        fill: impl FnOnce(&mut Batch) -> R,
+    ) -> Result<Ticket> {
+        let plan = self.plan(fill)?;
+        let version = self.engine().commit(&plan, self.engine().unwaited(options.durability))?;
+        Ticket::new(&self.handle, version, options)
+    }
+
+    /// Returns when all commits so far are on stable storage: those of all threads whose changes could be seen when it was called,
+    /// whatever durability they were made with. Does nothing when opened read-only.
     ///
     /// # Errors
     /// Io, Poisoned.
@@ -153,6 +180,22 @@ impl Db {
     /// NoSpace, Io, Poisoned, ReadOnly.
     pub fn checkpoint(&self) -> Result<()> {
         self.engine().checkpoint()
+    }
+
+    /// Keeps the background thread from checkpoints, from freeing what was dropped and from putting moved directories back, until
+    /// [`resume_background`](Self::resume_background) was called as often as this. Returns when it is through with what it was at, which
+    /// may be a checkpoint. What callers ask for goes on ([`checkpoint`](Self::checkpoint), [`compact`](Self::compact), syncs),
+    /// and so does the eviction of blobs.
+    ///
+    /// Commits are not slowed meanwhile. One that finds the journal at twice [`Options::journal_bytes`] makes a checkpoint itself, as
+    /// in a database without [background threads](Options::background), where pauses change nothing.
+    pub fn pause_background(&self) {
+        self.engine().pause_background();
+    }
+
+    /// Takes one [`pause_background`](Self::pause_background) back. Without one it does nothing.
+    pub fn resume_background(&self) {
+        self.engine().resume_background();
     }
 
     /// Ends the database for all its handles after a last checkpoint, and unlocks it. Later calls that can fail answer

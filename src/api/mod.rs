@@ -7,6 +7,7 @@ mod options;
 mod record;
 mod scan;
 mod stats;
+mod ticket;
 mod tree;
 
 pub use batch::{Batch, BatchOutcome};
@@ -15,29 +16,34 @@ pub use options::{Options, WriteOptions};
 pub use record::{Entry, IfExists, PrefixStats, Record, Version};
 pub use scan::Scan;
 pub use stats::{Stats, Survey};
+pub use ticket::Ticket;
 pub use tree::Tree;
 
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::sync::{JoinHandle, Mutex};
+use crate::sync::{JoinHandle, Mutex, current};
 
 /// What all handles of one database share; the last one to go ends it.
 pub(crate) struct Handle {
     pub(crate) engine: Arc<Engine>,
-    background: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Handle {
-    fn new(engine: Arc<Engine>, background: Option<JoinHandle<()>>) -> Self {
-        Self { engine, background: Mutex::new(background) }
+    fn new(engine: Arc<Engine>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { engine, threads: Mutex::new(threads) }
     }
 
     fn stop(&self) {
         self.engine.stop_background();
-        if let Some(thread) = self.background.lock().take() {
-            // A panic there has poisoned what it held; there is nobody left to tell.
-            let _ = thread.join();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // The waker of a task may drop the last handle on the thread that calls it.
+            if thread.thread().id() != current().id() {
+                // A panic there has poisoned what it held; there is nobody left to tell.
+                let _ = thread.join();
+            }
         }
     }
 

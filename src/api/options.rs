@@ -68,8 +68,9 @@ impl Options {
         self
     }
 
-    /// Whether a thread makes checkpoints and timed syncs. Without it the commit that finds a checkpoint due makes it, and
-    /// a sync interval has no effect.
+    /// Whether there are two background threads: one makes checkpoints and frees what was dropped, one writes and syncs what nobody
+    /// waits for, in intervals or for [tickets](crate::Ticket), and makes space in the files ahead of need. Without them the
+    /// commit that finds a checkpoint due makes it, a ticket is synced by who waits for it, and a sync interval has no effect.
     pub fn background(mut self, on: bool) -> Self {
         self.settings.background = on;
         self

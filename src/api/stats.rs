@@ -1,6 +1,6 @@
 //! Numbers about a database.
 
-use crate::engine::EngineStats;
+use crate::engine::{EngineStats, Waits};
 use crate::tree::LimbStats;
 
 /// Numbers about a database. All sizes are in bytes.
@@ -39,6 +39,13 @@ pub struct Stats {
     pub recovered_records: u64,
     /// Journal bytes that the open passed over: a torn tail, or damage that the recovery policy allowed.
     pub recovered_discarded_bytes: u64,
+    /// How long commits waited at the gate, since open. It is closed for the cut of a checkpoint, for moves and deletes of directories,
+    /// and for batches that lost too many races.
+    pub gate_waits: Waits,
+    /// How long the gate was closed, each time.
+    pub gate_closures: Waits,
+    /// How long was waited for latches of blobs, since open; only those that were not had at once.
+    pub latch_waits: Waits,
     /// Sums over all blobs; only from [`Db::survey`](crate::Db::survey).
     pub survey: Option<Survey>,
 }
@@ -75,6 +82,7 @@ impl Stats {
     pub(crate) fn new(from: EngineStats) -> Self {
         let EngineStats {
             buffer,
+            gate,
             store,
             journal_bytes,
             checkpoints,
@@ -102,6 +110,9 @@ impl Stats {
             reclaimed_blobs: reclaimed,
             recovered_records: recovered.records,
             recovered_discarded_bytes: recovered.discarded_bytes,
+            gate_waits: gate.waits,
+            gate_closures: gate.closures,
+            latch_waits: buffer.latch_waits,
             survey: None,
         }
     }

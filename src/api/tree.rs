@@ -6,7 +6,7 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::bounds::{bounds, within_limit};
-use super::{Handle, IfExists, PrefixStats, Record, Scan, Version, WriteOptions};
+use super::{Handle, IfExists, PrefixStats, Record, Scan, Ticket, Version, WriteOptions};
 use crate::engine::{Change, Condition, Engine, Outcome, Plan, TreeState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::thread_local;
@@ -161,6 +161,30 @@ impl Tree {
         }
     }
 
+    /// As [`put`](Self::put), without waiting until it is durable: see [`Ticket`]. It may wait for what a put waits for besides:
+    /// a blob to be read, space, a journal that has grown over its limit.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put); an Io of the sync is for the ticket.
+    pub fn put_async(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ticket> {
+        self.put_async_with(key, value, WriteOptions::new())
+    }
+
+    /// As [`put_async`](Self::put_async), with options of its own.
+    ///
+    /// # Errors
+    /// Those of [`put_async`](Self::put_async).
+    pub fn put_async_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<Ticket> {
+        let unwaited = WriteOptions { durability: self.engine().unwaited(options.durability) };
+        let version = self.put_with(key, value, unwaited)?;
+        Ticket::new(&self.handle, version, options)
+    }
+
     /// Puts a record if there is none of `key`; says whether it did.
     ///
     /// # Errors
@@ -197,8 +221,14 @@ impl Tree {
         Ok(old_record(outcome))
     }
 
-    fn delete_if(&self, key: &[u8], condition: Condition, want_old: bool) -> Result<Outcome> {
-        self.engine().delete(&self.state, key, condition, want_old, None)
+    fn delete_if(
+        &self,
+        key: &[u8],
+        condition: Condition,
+        want_old: bool,
+        options: WriteOptions,
+    ) -> Result<Outcome> {
+        self.engine().delete(&self.state, key, condition, want_old, options.durability)
     }
 
     /// Deletes the record of `key`; says whether there was one.
@@ -206,8 +236,36 @@ impl Tree {
     /// # Errors
     /// Those of [`put`](Self::put).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let outcome = self.delete_if(key.as_ref(), Condition::Any, false)?;
+        self.delete_with(key, WriteOptions::new())
+    }
+
+    /// As [`delete`](Self::delete), with options of its own.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<bool> {
+        let outcome = self.delete_if(key.as_ref(), Condition::Any, false, options)?;
         Ok(matches!(outcome, Outcome::Done { .. }))
+    }
+
+    /// As [`delete`](Self::delete), without waiting until it is durable: see [`Ticket`]. None: there was no record.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put); an Io of the sync is for the ticket.
+    pub fn delete_async(&self, key: impl AsRef<[u8]>) -> Result<Option<Ticket>> {
+        self.delete_async_with(key, WriteOptions::new())
+    }
+
+    /// As [`delete_async`](Self::delete_async), with options of its own.
+    ///
+    /// # Errors
+    /// Those of [`delete_async`](Self::delete_async).
+    pub fn delete_async_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<Option<Ticket>> {
+        let unwaited = WriteOptions { durability: self.engine().unwaited(options.durability) };
+        match self.delete_if(key.as_ref(), Condition::Any, false, unwaited)? {
+            Outcome::Done { sequence, .. } => Ticket::new(&self.handle, sequence, options).map(Some),
+            Outcome::Unmet(_) => Ok(None),
+        }
     }
 
     /// Deletes the record of `key` and returns it.
@@ -215,7 +273,8 @@ impl Tree {
     /// # Errors
     /// Those of [`put`](Self::put).
     pub fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>> {
-        Ok(old_record(self.delete_if(key.as_ref(), Condition::Any, true)?))
+        let outcome = self.delete_if(key.as_ref(), Condition::Any, true, WriteOptions::new())?;
+        Ok(old_record(outcome))
     }
 
     /// Deletes the record of `key` if it has this version. False: there is no record.
@@ -224,7 +283,7 @@ impl Tree {
     /// Conflict: it has another version. Those of [`put`](Self::put).
     pub fn delete_if_version(&self, key: impl AsRef<[u8]>, version: Version) -> Result<bool> {
         let key = key.as_ref();
-        match self.delete_if(key, Condition::Version(version), false)? {
+        match self.delete_if(key, Condition::Version(version), false, WriteOptions::new())? {
             Outcome::Done { .. } => Ok(true),
             Outcome::Unmet(None) => Ok(false),
             Outcome::Unmet(there) => Err(conflict(key, there, &format!("version {version} was expected"))),

@@ -8,8 +8,9 @@
 //!
 //! Inside, nobody does I/O or waits for memory or journal space; a thread does not enter twice, nor close
 //! while it is inside.
+use super::waits::{Meter, Waits};
 use crate::sync::{
-    AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, order, spin_loop, thread_number, yield_now,
+    AtomicBool, AtomicUsize, Instant, Mutex, MutexGuard, Ordering, order, spin_loop, thread_number, yield_now,
 };
 
 /// Few in models: a closer looks at each.
@@ -26,6 +27,17 @@ pub(crate) struct Gate {
     closed: AtomicBool,
     /// Held while closed; entrants wait on it.
     door: Mutex<()>,
+    waits: Meter,
+    closures: Meter,
+}
+
+/// What happened at a gate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GateStats {
+    /// How long entrants waited.
+    pub(crate) waits: Waits,
+    /// How long it was closed, each time.
+    pub(crate) closures: Waits,
 }
 
 /// Being inside, until dropped.
@@ -34,13 +46,20 @@ pub(crate) struct Entry<'a>(&'a AtomicUsize);
 /// The gate is closed, until dropped.
 pub(crate) struct Closed<'a> {
     gate: &'a Gate,
+    since: Instant,
     _door: MutexGuard<'a, ()>,
 }
 
 impl Gate {
     /// An open gate.
     pub(crate) fn new() -> Self {
-        Self { inside: Default::default(), closed: AtomicBool::new(false), door: Mutex::new(()) }
+        Self {
+            inside: Default::default(),
+            closed: AtomicBool::new(false),
+            door: Mutex::new(()),
+            waits: Meter::default(),
+            closures: Meter::default(),
+        }
     }
 
     /// Enters; waits while the gate is closed.
@@ -52,15 +71,19 @@ impl Gate {
                 return Entry(count);
             }
             count.fetch_sub(1, Ordering::SeqCst);
-            drop(self.door.lock());
+            self.waits.time(|| drop(self.door.lock()));
         }
+    }
+
+    pub(crate) fn stats(&self) -> GateStats {
+        GateStats { waits: self.waits.read(), closures: self.closures.read() }
     }
 
     /// Closes the gate; waits until all have left.
     pub(crate) fn close(&self) -> Closed<'_> {
         let door = self.door.lock();
         self.closed.store(true, order("gate close", Ordering::SeqCst));
-        let closed = Closed { gate: self, _door: door };
+        let closed = Closed { gate: self, since: Instant::now(), _door: door };
         for shard in &self.inside {
             let mut tries = 0;
             while shard.0.load(Ordering::SeqCst) != 0 {
@@ -81,6 +104,7 @@ impl Drop for Entry<'_> {
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         self.gate.closed.store(false, order("gate open", Ordering::SeqCst));
+        self.gate.closures.add(self.since.elapsed());
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) trait Images: Send + Sync {
     fn write_cut(&self, images: &[(BlobId, &[u8], Origin)]) -> Result<()>;
     fn spare_units(&self) -> i64;
     fn grow(&self, least: u64) -> Result<()>;
+    fn grow_ahead(&self) -> Result<()>;
 }
 
 impl Images for Store {
@@ -36,5 +37,8 @@ impl Images for Store {
     }
     fn grow(&self, least: u64) -> Result<()> {
         self.grow(least)
+    }
+    fn grow_ahead(&self) -> Result<()> {
+        self.grow_ahead()
     }
 }

@@ -116,18 +116,26 @@ impl Latch<'_> {
     pub(super) fn sample(self) -> Result<u64, Refusal> {
         let mut spin = Spin(0);
         loop {
-            let word = self.0.load(order("latch R1", Ordering::Acquire));
-            match mode(word) {
-                EVICTED => return Err(Refusal::Absent),
-                FREE => return Err(Refusal::Gone),
-                EXCLUSIVE if spin.0 >= SAMPLE_WAITS => return Err(Refusal::Busy),
-                EXCLUSIVE => spin.wait(),
-                _ => {
-                    if word & MARK != 0 {
-                        self.unmark(word);
-                    }
-                    return Ok(word >> VERSION_SHIFT);
+            match self.try_sample() {
+                Err(Refusal::Busy) if spin.0 < SAMPLE_WAITS => spin.wait(),
+                done => return done,
+            }
+        }
+    }
+
+    /// The same without waiting.
+    #[inline]
+    pub(super) fn try_sample(self) -> Result<u64, Refusal> {
+        let word = self.0.load(order("latch R1", Ordering::Acquire));
+        match mode(word) {
+            EVICTED => Err(Refusal::Absent),
+            FREE => Err(Refusal::Gone),
+            EXCLUSIVE => Err(Refusal::Busy),
+            _ => {
+                if word & MARK != 0 {
+                    self.unmark(word);
                 }
+                Ok(word >> VERSION_SHIFT)
             }
         }
     }
@@ -154,16 +162,23 @@ impl Latch<'_> {
     pub(super) fn share(self) -> Result<(), Refusal> {
         let mut spin = Spin(0);
         loop {
+            match self.try_share() {
+                Err(Refusal::Busy) => spin.wait(),
+                done => return done,
+            }
+        }
+    }
+
+    /// Joins them if no writer is in.
+    pub(super) fn try_share(self) -> Result<(), Refusal> {
+        loop {
             let word = self.0.load(Ordering::Relaxed);
             match mode(word) {
                 EVICTED | LEAVING => return Err(Refusal::Absent),
                 FREE => return Err(Refusal::Gone),
-                EXCLUSIVE | SHARED_MAX => spin.wait(),
-                held => {
-                    if self.swap(word, with_mode(word, held + 1)) {
-                        return Ok(());
-                    }
-                }
+                EXCLUSIVE | SHARED_MAX => return Err(Refusal::Busy),
+                held if self.swap(word, with_mode(word, held + 1)) => return Ok(()),
+                _ => {}
             }
         }
     }

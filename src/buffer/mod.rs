@@ -29,14 +29,16 @@ mod slab;
 mod space;
 #[cfg(test)]
 mod tests;
+mod waits;
 
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, GateStats};
 pub(crate) use guard::{Exclusive, Optimistic, Shared};
 #[cfg(all(test, loom))]
 pub(crate) use latch_models::Slot;
 pub(crate) use pool::{Buffer, BufferStats};
 pub(crate) use reserve::Reservation;
 pub(crate) use space::Claim;
+pub use waits::Waits;
 
 use crate::store::BlobId;
 use crate::sync::SlotWords;

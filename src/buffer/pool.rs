@@ -15,6 +15,7 @@ use super::images::Images;
 use super::latch::{Latch, Place, Refusal};
 use super::ledger::Ledger;
 use super::load::{Loading, Scratch};
+use super::waits::{Meter, Waits};
 use super::{Exclusive, Fault, ImageFormat, Optimistic, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BLOB_BYTES, BLOBS_MAX, CACHE_BYTES_MIN};
@@ -40,6 +41,8 @@ pub(crate) struct Buffer {
     pub(super) disk: Mutex<()>,
     /// Held by the one thread that lets the data file grow for a claim.
     pub(super) growing: Mutex<()>,
+    /// The file could not be made longer ahead of need.
+    pub(super) ahead_failed: AtomicBool,
     pub(super) replaying: AtomicBool,
     pub(super) loading: Loading,
     pub(super) scratch: Scratch,
@@ -54,6 +57,7 @@ pub(super) struct Counts {
     pub(super) resident: AtomicU64,
     pub(super) evictions: AtomicU64,
     pub(super) loads: AtomicU64,
+    pub(super) latch_waits: Meter,
 }
 
 /// What the buffer holds and has done.
@@ -71,6 +75,8 @@ pub(crate) struct BufferStats {
     pub(crate) evictions: u64,
     /// Blobs read from the store so far.
     pub(crate) loads: u64,
+    /// How long was waited for latches.
+    pub(crate) latch_waits: Waits,
     /// State and bookkeeping words touched so far; not part of the budget.
     pub(crate) state_bytes: u64,
 }
@@ -108,6 +114,7 @@ impl Buffer {
             evicting: Mutex::new(()),
             disk: Mutex::new(()),
             growing: Mutex::new(()),
+            ahead_failed: AtomicBool::new(false),
             replaying: AtomicBool::new(false),
             loading: Loading::default(),
             scratch: Scratch::default(),
@@ -120,21 +127,23 @@ impl Buffer {
     #[inline]
     pub(crate) fn read(&self, id: BlobId) -> Result<Optimistic<'_>, Fault> {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
-        let version = latch.sample().map_err(|refusal| Self::fault(id, refusal))?;
+        let version = self
+            .patiently(latch.try_sample(), || latch.sample())
+            .map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Optimistic::new(self, latch, id, version))
     }
 
     /// Takes the shared latch; waits while a writer is in.
     pub(crate) fn share(&self, id: BlobId) -> Result<Shared<'_>, Fault> {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
-        latch.share().map_err(|refusal| Self::fault(id, refusal))?;
+        self.patiently(latch.try_share(), || latch.share()).map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Shared::new(self, latch, id))
     }
 
     /// Takes the exclusive latch; waits while others hold it.
     pub(crate) fn lock(&self, id: BlobId) -> Result<Exclusive<'_>, Fault> {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
-        latch.lock().map_err(|refusal| Self::fault(id, refusal))?;
+        self.patiently(latch.try_lock(), || latch.lock()).map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Exclusive::new(self, latch, id))
     }
 
@@ -143,6 +152,19 @@ impl Buffer {
         let latch = self.latch(id).ok_or(Fault::Miss(id))?;
         latch.try_lock().map_err(|refusal| Self::fault(id, refusal))?;
         Ok(Exclusive::new(self, latch, id))
+    }
+
+    /// Waits for a latch if the first try found it held; that is timed.
+    #[inline]
+    fn patiently<T>(
+        &self,
+        first: Result<T, Refusal>,
+        wait: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        match first {
+            Err(Refusal::Busy) => self.counts.latch_waits.time(wait),
+            done => done,
+        }
     }
 
     #[inline]
@@ -250,6 +272,13 @@ impl Buffer {
         self.dirty_bytes() + self.cut.shadow_bytes() > self.budget_bytes / 2
     }
 
+    /// How far dirty blobs and shadows have come from where a checkpoint is due, 0, to where writers have to write them
+    /// themselves, 1. Below 0 before that.
+    pub(crate) fn dirty_share(&self) -> f64 {
+        let due = self.budget_bytes as f64 / 2.0;
+        ((self.dirty_bytes() + self.cut.shadow_bytes()) as f64 - due) / (due * 3.0 / 4.0)
+    }
+
     /// Number of blobs in memory.
     pub(crate) fn resident(&self) -> u64 {
         self.counts.resident.load(Ordering::Relaxed)
@@ -264,6 +293,7 @@ impl Buffer {
             resident_blobs: self.resident(),
             evictions: self.counts.evictions.load(Ordering::Relaxed),
             loads: self.counts.loads.load(Ordering::Relaxed),
+            latch_waits: self.counts.latch_waits.read(),
             state_bytes: u64::from(self.id_high()) * 2 * size_of::<u64>() as u64,
         }
     }

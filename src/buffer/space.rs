@@ -31,6 +31,10 @@ const BLOB_UNITS: u64 = (BLOB_BYTES / BLOCK_BYTES) as u64;
 const FREEING_LEAVES_UNITS: u64 = 8 * BLOB_UNITS;
 /// What claims of changes that add records leave: sixteen blobs more, the reserve.
 const ADDING_LEAVES_UNITS: u64 = FREEING_LEAVES_UNITS + 16 * BLOB_UNITS;
+/// This part of what is still to be written is there ahead of claims, where a thread sees to it.
+const AHEAD_PART: u64 = 4;
+/// At most so many units.
+const AHEAD_UNITS_MAX: u64 = 128 * BLOB_UNITS;
 /// How often a claim lets the file grow while others take what it got.
 const CLAIM_TRIES: usize = 8;
 
@@ -85,6 +89,46 @@ impl Buffer {
             self.store.grow(missing as u64 + BLOB_UNITS)?;
         }
         Err(Error::new(ErrorKind::NoSpace, "data file: the space is taken faster than it is made"))
+    }
+
+    /// Whether little is left to claim, so that the file should grow before a claim has to wait for it.
+    #[inline]
+    pub(crate) fn is_low(&self) -> bool {
+        !self.ahead_failed.load(Ordering::Relaxed) && self.missing_units(1, Claim::Adds) > -self.ahead_units()
+    }
+
+    fn ahead_units(&self) -> i64 {
+        (self.unwritten_units() / AHEAD_PART).min(AHEAD_UNITS_MAX) as i64
+    }
+
+    /// Lets the file grow by a piece if little is left to claim; whether that is still so. Does I/O.
+    pub(crate) fn grow_ahead(&self) -> bool {
+        if self.is_low() {
+            self.grow_piece();
+        }
+        self.is_low()
+    }
+
+    /// Lets the file grow so far that all blobs to be written for the cut that follows may be changed again before the space
+    /// of their old images comes back: else the changes right after the cut would all wait for it. Does I/O.
+    pub(crate) fn grow_for_cut(&self) {
+        self.ahead_failed.store(false, Ordering::Relaxed);
+        self.grow_until(self.unwritten_units() as i64);
+    }
+
+    /// In pieces, so that a claim that cannot wait comes in between. After a failure nothing more is done ahead until the next
+    /// cut: on a full device the space is for those who need it now.
+    fn grow_until(&self, ahead: i64) {
+        while self.missing_units(1, Claim::Adds) > -ahead && !self.ahead_failed.load(Ordering::Relaxed) {
+            self.grow_piece();
+        }
+    }
+
+    fn grow_piece(&self) {
+        let _one_at_a_time = self.growing.lock();
+        if self.store.grow_ahead().is_err() {
+            self.ahead_failed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Units that all images still to be written take at the most.

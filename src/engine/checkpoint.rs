@@ -44,9 +44,10 @@ impl Engine {
         self.finish_cut(journal, turn)?;
         // On a full device the journal cuts one file for the other to grow: the data file must not take that, here and when
         // the old file goes. Else nothing would be left for the next switch.
-        let file_stays = self.store.hold_growth();
-        journal.prepare_switch()?;
-        drop(file_stays);
+        journal.prepare_switch(|| self.store.hold_growth())?;
+        if self.settings.background {
+            self.buffer.grow_for_cut();
+        }
         let cut = {
             // Before the gate, so that no writer waits for I/O at it.
             let _no_write_under_way = self.buffer.hold_writes();
@@ -72,10 +73,7 @@ impl Engine {
             let is_harmless = error.kind() == ErrorKind::NoSpace && self.store.writable().is_ok();
             return Err(if is_harmless { error } else { self.cut_failed(journal, error) });
         }
-        let retired = {
-            let _file_stays = self.store.hold_growth();
-            journal.retire_old(self.store.is_full())
-        };
+        let retired = journal.retire_old(self.store.is_full(), || self.store.hold_growth());
         let released = retired.and_then(|()| self.store.release_dead(self.buffer.units_to_keep()));
         released.map_err(|error| self.cut_failed(journal, error))?;
         (turn.sequence, turn.sealed) = (cut.sequence, cut.sealed);

@@ -132,6 +132,9 @@ impl Engine {
             loop {
                 self.relieved(&mut relief, || {
                     self.buffer.claim(1, Claim::of(frees))?;
+                    if self.buffer.is_low() {
+                        journal.call_keeper();
+                    }
                     self.buffer.reserve(0)
                 })?;
                 let step = {

@@ -25,6 +25,7 @@ mod mount_tests;
 mod plan;
 mod recovery;
 mod space;
+mod ticket;
 mod trees;
 mod unmount;
 
@@ -36,9 +37,11 @@ pub(crate) use trees::DEFAULT_TREE;
 
 use std::sync::Arc;
 
-use crate::buffer::{Buffer, BufferStats, Gate};
+pub use crate::buffer::Waits;
+use crate::buffer::{Buffer, BufferStats, Gate, GateStats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::StorageLock;
+pub(crate) use crate::journal::Ask;
 use crate::journal::{Durability, Journal};
 use crate::limits::BLOB_BYTES;
 use crate::store::{Store, StoreStats};
@@ -73,6 +76,8 @@ pub(crate) struct Engine {
     lock: Mutex<Option<Box<dyn StorageLock>>>,
     wake: Mutex<Wake>,
     woken: Condvar,
+    /// What writers are to pause for and have not yet.
+    owed_nanos: AtomicU64,
     checkpoints: AtomicU64,
     /// Blobs freed from the reclaim list.
     reclaimed: AtomicU64,
@@ -105,6 +110,10 @@ struct Wake {
     /// There may be limbs to reclaim.
     reclaim: bool,
     stop: bool,
+    /// How often it was paused and not resumed.
+    paused: u32,
+    /// It is at work.
+    busy: bool,
     /// Checkpoints tried so far, and how the last one failed.
     tried: u64,
     failed: Option<Error>,
@@ -156,6 +165,7 @@ impl Engine {
     pub(crate) fn stats(&self) -> EngineStats {
         EngineStats {
             buffer: self.buffer.stats(),
+            gate: self.gate.stats(),
             store: self.store.stats(),
             journal_bytes: self.journal.as_ref().map_or(0, Journal::file_bytes),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
@@ -171,6 +181,7 @@ impl Engine {
 /// The numbers of all layers.
 pub(crate) struct EngineStats {
     pub(crate) buffer: BufferStats,
+    pub(crate) gate: GateStats,
     pub(crate) store: StoreStats,
     pub(crate) journal_bytes: u64,
     pub(crate) checkpoints: u64,

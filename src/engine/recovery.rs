@@ -70,6 +70,7 @@ impl Engine {
             lock: Mutex::new(Some(lock)),
             wake: Mutex::new(Wake::default()),
             woken: Condvar::new(),
+            owed_nanos: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             reclaimed: AtomicU64::new(0),
             charged: AtomicU64::new(0),

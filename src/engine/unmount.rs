@@ -6,7 +6,9 @@
 //! moved since the database was opened are looked through. A compaction takes all mounts of all trees.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::Instant;
 
 use super::{Engine, TreeState};
 use crate::error::Result;

@@ -171,9 +171,9 @@ fn a_failed_sync() {
 
 #[test]
 fn nobody_is_told_before_the_sync_that_covers_it() {
-    check("group commit, two", 4, || group_commit(1));
+    check("group commit, two", 3, || group_commit(1));
     check("group commit, three", 2, || group_commit(2));
-    check("group commit, batched beside sync", 4, batched_beside_sync);
+    check("group commit, batched beside sync", 3, batched_beside_sync);
 }
 
 #[test]

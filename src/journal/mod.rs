@@ -29,7 +29,7 @@ mod writer;
 
 pub(crate) use reader::{Outcome, replay};
 pub(crate) use record::{Kind, Op, Record, encode_put};
-pub(crate) use writer::{Journal, Position, Reservation};
+pub(crate) use writer::{Ask, Journal, Position, Reservation};
 
 use std::time::Duration;
 
@@ -47,9 +47,10 @@ pub enum Durability {
     /// The call returns without waiting for stable storage; one in some writes the buffer out. A crash of the process loses at most the changes that are not yet with the operating
     /// system; a power cut loses those since the last sync. What remains is a prefix of the commit order in both cases.
     Batched {
-        /// Changes go to the operating system when this many bytes of them are buffered.
+        /// Changes go to the operating system when this many bytes of them are buffered: at once where there are no [background
+        /// threads](crate::Options::background), else soon, by one of them.
         bytes: usize,
-        /// About how often the background thread syncs; it may be late by half a second, or by a checkpoint. Only that of
+        /// About how often a background thread syncs, at least a millisecond; it waits for no checkpoint. Only that of
         /// [`Options::durability`](crate::Options::durability) counts, not that of a single commit. None: only
         /// [`Db::sync`](crate::Db::sync) or a checkpoint puts changes on stable storage.
         interval: Option<Duration>,

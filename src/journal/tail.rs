@@ -14,6 +14,8 @@ use crate::limits::BLOCK_BYTES;
 pub(super) const EMERGENCY_BYTES: u64 = 64 << 10;
 /// Space that no record may take, beside that of records under way: a switch on a full device makes the second file of it.
 const SWITCH_BYTES: u64 = 2 * BLOCK_BYTES as u64;
+/// Space that is allocated ahead of need at the most, in bytes.
+const AHEAD_BYTES_MAX: u64 = 4 << 20;
 /// Buffered bytes at which a reservation writes them out first.
 const BUFFER_BYTES_MAX: usize = 32 << 20;
 /// What a group costs beside its records at most, in bytes.
@@ -159,6 +161,11 @@ impl Tail {
             }
             _ => None,
         }
+    }
+
+    /// Whether more space should be allocated before it is missing: less than a quarter of what was appended so far is free.
+    pub(super) fn is_low(&self) -> bool {
+        self.available < EMERGENCY_BYTES + (self.record_bytes / 4).min(AHEAD_BYTES_MAX)
     }
 
     pub(super) fn reserve(&mut self, cost: u64, floor: Floor) -> Result<(), Lack> {

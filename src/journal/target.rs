@@ -143,6 +143,12 @@ impl Target {
         Ok(())
     }
 
+    /// Gives back what a growth that failed left behind the end.
+    pub(super) fn give_back(&self) {
+        // If it cannot be, it is taken by the next growth, which writes it anew.
+        let _ = self.file.set_len(self.allocated);
+    }
+
     /// Gives the last `bytes`, which are free, back to the file system.
     pub(super) fn shrink(&mut self, bytes: u64) -> Result<()> {
         let end = self.allocated - bytes;
@@ -167,19 +173,21 @@ impl Target {
         Ok(())
     }
 
-    /// Gives `journal.next` its name for good.
-    pub(super) fn install(&mut self, storage: &dyn Storage) -> Result<()> {
-        storage
-            .rename(NEXT_NAME, CURRENT_NAME)
-            .and_then(|()| storage.sync_dir())
-            .map_err(|error| Error::io(format_args!("renaming {} to {CURRENT_NAME}", self.path), error))?;
+    /// The file has the name of the journal now.
+    pub(super) fn was_installed(&mut self, storage: &dyn Storage) {
         self.path = storage.describe(CURRENT_NAME);
-        Ok(())
     }
 
     fn wrap(&self, error: std::io::Error) -> Error {
         Error::io(format_args!("writing {}", self.path), error)
     }
+}
+
+/// Gives `journal.next` its name for good.
+pub(super) fn install(storage: &dyn Storage) -> Result<()> {
+    storage.rename(NEXT_NAME, CURRENT_NAME).and_then(|()| storage.sync_dir()).map_err(|error| {
+        Error::io(format_args!("renaming {} to {CURRENT_NAME}", storage.describe(NEXT_NAME)), error)
+    })
 }
 
 /// Whether a failure left everything as it was.

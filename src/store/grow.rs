@@ -64,6 +64,18 @@ impl Store {
         outcome
     }
 
+    /// Makes the file longer by a run before somebody needs it. Unlike [`grow`](Self::grow) it takes nothing on a device that is
+    /// full, and a failure says nothing about that.
+    pub(crate) fn grow_ahead(&self) -> Result<()> {
+        self.writable()?;
+        let _one_at_a_time = self.growth.lock();
+        let _length_stays = self.length.read();
+        if self.is_full() {
+            return Err(Error::new(ErrorKind::NoSpace, "the device is full"));
+        }
+        self.extend(RUN_UNITS)
+    }
+
     /// Somebody found the device full. So it counts until the file can be made longer.
     pub(crate) fn note_full(&self) {
         self.full.store(true, Ordering::Relaxed);

@@ -12,6 +12,8 @@ mod native;
 mod parking;
 #[cfg(shuttle)]
 mod scheduled;
+#[cfg(any(loom, shuttle))]
+mod still;
 
 #[cfg(loom)]
 pub(crate) use modelled::*;
@@ -22,6 +24,8 @@ pub(crate) use parking::*;
 #[cfg(shuttle)]
 pub(crate) use scheduled::*;
 pub(crate) use std::sync::atomic::Ordering;
+#[cfg(any(loom, shuttle))]
+pub(crate) use still::*;
 
 use crate::limits::BLOB_WORDS;
 
@@ -41,6 +45,9 @@ pub(crate) fn fence_at(_site: &'static str, order: Ordering) {
 
 /// A word of a blob. No checker sees it: that it is only used as it should is for the latches to say, which they do see.
 pub(crate) type SlotWord = std::sync::atomic::AtomicU64;
+
+/// A count for people to read, no part of any protocol. No checker sees it.
+pub(crate) type Tally = std::sync::atomic::AtomicU64;
 
 /// The memory of one blob. Shared between threads, so it is read and written through relaxed atomic words only.
 pub(crate) type SlotWords = [SlotWord; BLOB_WORDS];

@@ -8,7 +8,7 @@
 
 pub(crate) use loom::hint::spin_loop;
 pub(crate) use loom::sync::atomic::fence;
-pub(crate) use loom::thread::{JoinHandle, yield_now};
+pub(crate) use loom::thread::{JoinHandle, current, yield_now};
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

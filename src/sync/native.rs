@@ -3,8 +3,9 @@
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::hint::spin_loop;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
-pub(crate) use std::thread::{JoinHandle, sleep, yield_now};
+pub(crate) use std::thread::{JoinHandle, current, sleep, yield_now};
 pub(crate) use std::thread_local;
+pub(crate) use std::time::Instant;
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

@@ -9,6 +9,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
+use super::Instant;
+
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T: ?Sized>(under::Mutex<T>);
 
@@ -73,6 +75,15 @@ impl<T: ?Sized + Display> Display for MutexGuard<'_, T> {
     }
 }
 
+/// What a wait with an end came to.
+pub(crate) struct TimedOut;
+
+impl TimedOut {
+    pub(crate) fn timed_out(&self) -> bool {
+        true
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(under::Condvar);
 
@@ -92,6 +103,20 @@ impl Condvar {
         guard.held = None;
         super::yield_now();
         guard.held = guard.mutex.lock().held.take();
+    }
+
+    /// The same.
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _due: Instant) -> TimedOut {
+        self.wait_for(guard, Duration::ZERO);
+        TimedOut
+    }
+
+    pub(crate) fn notify_one(&self) {
+        #[cfg(loom)]
+        if super::is_left_out("notify") {
+            return;
+        }
+        self.0.notify_one();
     }
 
     pub(crate) fn notify_all(&self) {

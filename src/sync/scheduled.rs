@@ -2,7 +2,7 @@
 
 pub(crate) use shuttle::hint::spin_loop;
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
-pub(crate) use shuttle::thread::{JoinHandle, sleep, yield_now};
+pub(crate) use shuttle::thread::{JoinHandle, current, sleep, yield_now};
 pub(crate) use shuttle::thread_local;
 
 use shuttle::rand::{RngCore, thread_rng};

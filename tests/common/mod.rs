@@ -1,6 +1,8 @@
 //! What the integration tests share: seeds, dice, a watchdog, and reading a database whole.
 #![allow(dead_code, reason = "every test file is a crate of its own and uses its part of this")]
 
+pub(crate) mod held;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};

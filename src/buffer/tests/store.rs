@@ -79,6 +79,9 @@ impl Images for TestStore {
     fn grow(&self, _least: u64) -> Result<()> {
         Ok(())
     }
+    fn grow_ahead(&self) -> Result<()> {
+        Ok(())
+    }
     fn allocate_id(&self) -> Result<BlobId> {
         let mut state = self.state.lock();
         let id = state.free.pop().unwrap_or_else(|| {

@@ -164,7 +164,9 @@ fn a_failed_sync_poisons() {
     let error = journal.commit(position, Durability::Sync).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Poisoned);
     assert!(error.to_string().contains("reopen the database"));
-    for outcome in [journal.sync(), journal.flush(), journal.reserve(1).map(drop), journal.prepare_switch()] {
+    for outcome in
+        [journal.sync(), journal.flush(), journal.reserve(1).map(drop), journal.prepare_switch(|| ())]
+    {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Poisoned);
     }
     assert_eq!(journal.commit(position, BATCHED).unwrap_err().kind(), ErrorKind::Poisoned);

@@ -30,7 +30,7 @@ fn workload(storage: &FaultStorage, promise: &mut Promise) -> Result<()> {
                 journal.flush()?;
             }
         }
-        journal.prepare_switch()?;
+        journal.prepare_switch(|| ())?;
         let cut = journal.switch();
         promise.appended = journal.last_sequence();
         if round != 1 {
@@ -44,7 +44,7 @@ fn workload(storage: &FaultStorage, promise: &mut Promise) -> Result<()> {
             .and_then(|file| file.sync())
             .map_err(|e| Error::io("x", e))?;
         promise.superblock = cut;
-        journal.retire_old(false)?;
+        journal.retire_old(false, || ())?;
     }
     let position = append(&journal)?;
     promise.appended = position.sequence;
@@ -110,7 +110,7 @@ fn a_power_cut_while_the_journal_is_replaced_is_survived() {
             let storage = FaultStorage::new();
             let journal = create(&storage);
             commit_many(&journal, 20);
-            journal.prepare_switch().unwrap();
+            journal.prepare_switch(|| ()).unwrap();
             journal.switch();
             commit_many(&journal, 20);
             storage.fail_after(index);
@@ -137,7 +137,7 @@ proptest! {
         let storage = FaultStorage::new();
         let journal = create(&storage);
         commit_many(&journal, 20);
-        journal.prepare_switch().unwrap();
+        journal.prepare_switch(|| ()).unwrap();
         journal.switch();
         commit_many(&journal, 5);
         for (offset, xor) in flips {

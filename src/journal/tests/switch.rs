@@ -12,10 +12,10 @@ fn an_idle_switch_leaves_a_bare_header() {
     let storage = FaultStorage::new();
     let journal = create(&storage);
     commit_many(&journal, 5);
-    journal.prepare_switch().unwrap();
+    journal.prepare_switch(|| ()).unwrap();
     assert_eq!(journal.switch(), 5);
     journal.settle_switch().unwrap();
-    journal.retire_old(false).unwrap();
+    journal.retire_old(false, || ()).unwrap();
     assert_eq!(wal_bytes(&storage), 32);
     assert_eq!(storage.list().unwrap(), ["journal.wal"]);
     let crashed = storage.crash_lose_all();
@@ -32,12 +32,12 @@ fn every_cut_has_its_own_sequence() {
     let storage = FaultStorage::new();
     let journal = create(&storage);
     for cut in 1..=3 {
-        journal.prepare_switch().unwrap();
+        journal.prepare_switch(|| ()).unwrap();
         assert_eq!(journal.switch(), cut);
         assert_eq!(read(&storage.crash_lose_all(), cut - 1).unwrap().0, []);
         journal.settle_switch().unwrap();
         assert_eq!(read(&storage.crash_lose_all(), cut - 1).unwrap().0, [cut]);
-        journal.retire_old(false).unwrap();
+        journal.retire_old(false, || ()).unwrap();
     }
     assert_eq!(journal.last_sequence(), 3);
 }
@@ -49,8 +49,8 @@ fn commits_go_on_at_every_stage() {
     let journal = create(&storage);
     commit_many(&journal, 2);
     let early = journal.reserve(400).unwrap();
-    journal.prepare_switch().unwrap();
-    journal.prepare_switch().unwrap();
+    journal.prepare_switch(|| ()).unwrap();
+    journal.prepare_switch(|| ()).unwrap();
     commit_many(&journal, 2);
     let late = journal.reserve(400).unwrap();
     commit(&journal, BATCHED).unwrap();
@@ -61,11 +61,11 @@ fn commits_go_on_at_every_stage() {
     journal.commit(position, Durability::Sync).unwrap();
     assert_eq!(read(&storage.crash_lose_all(), 0).unwrap().0, sequences(1..=7));
     journal.settle_switch().unwrap();
-    assert_eq!(journal.prepare_switch().unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(journal.prepare_switch(|| ()).unwrap_err().kind(), ErrorKind::InvalidInput);
     commit_many(&journal, 1);
     assert_eq!(read(&storage.crash_lose_all(), 5).unwrap().0, sequences(6..=8));
-    journal.retire_old(false).unwrap();
-    assert_eq!(journal.retire_old(false).unwrap_err().kind(), ErrorKind::InvalidInput);
+    journal.retire_old(false, || ()).unwrap();
+    assert_eq!(journal.retire_old(false, || ()).unwrap_err().kind(), ErrorKind::InvalidInput);
     commit_many(&journal, 1);
     assert_eq!(read(&storage.crash_lose_all(), 5).unwrap().0, sequences(6..=9));
 }
@@ -75,7 +75,7 @@ fn the_second_file_has_room_for_every_reservation() {
     let storage = FaultStorage::new();
     let journal = create(&storage);
     let held: Vec<_> = (0..10).map(|_| journal.reserve(200_000).unwrap()).collect();
-    journal.prepare_switch().unwrap();
+    journal.prepare_switch(|| ()).unwrap();
     let more: Vec<_> = (0..10).map(|_| journal.reserve(300_000).unwrap()).collect();
     journal.switch();
     storage.set_full(Some(0));
@@ -95,11 +95,11 @@ fn a_full_device_can_still_switch() {
     storage.set_full(Some(wal_bytes(&storage) as u64));
     while commit(&journal, Durability::Sync).is_ok() {}
     let last = journal.last_sequence();
-    journal.prepare_switch().unwrap();
+    journal.prepare_switch(|| ()).unwrap();
     assert_eq!(journal.switch(), last);
     journal.settle_switch().unwrap();
     assert_eq!(read(&storage.crash_lose_all(), 0).unwrap().0, sequences(1..=last));
-    journal.retire_old(false).unwrap();
+    journal.retire_old(false, || ()).unwrap();
     commit_many(&journal, 10);
     assert_eq!(read(&storage.crash_lose_all(), last).unwrap().0, sequences(last + 1..=last + 10));
 }
@@ -126,14 +126,14 @@ fn no_switch_on_a_full_device_loses_the_space_for_the_next() {
             }
         }
         let held = (round % 3 == 0).then(|| journal.reserve_emergency(round * 50).unwrap());
-        journal.prepare_switch().unwrap_or_else(|error| panic!("switch {round}: {error}"));
+        journal.prepare_switch(|| ()).unwrap_or_else(|error| panic!("switch {round}: {error}"));
         others_take_the_rest();
         journal.switch();
         journal.settle_switch().unwrap();
         others_take_the_rest();
         drop(journal.reserve_emergency(300).unwrap_or_else(|error| panic!("delete {round}: {error}")));
         drop(held);
-        journal.retire_old(true).unwrap();
+        journal.retire_old(true, || ()).unwrap();
     }
     let last = journal.last_sequence();
     journal.sync().unwrap();
@@ -146,7 +146,7 @@ fn a_leftover_second_file_does_no_harm() {
     let journal = create(&storage);
     commit_many(&journal, 3);
     storage.replace("journal.next", vec![7; 5000]);
-    journal.prepare_switch().unwrap();
+    journal.prepare_switch(|| ()).unwrap();
     journal.switch();
     journal.settle_switch().unwrap();
     assert_eq!(read(&storage.crash_lose_all(), 0).unwrap().0, sequences(1..=3));
@@ -175,12 +175,12 @@ fn switches_under_writers_lose_nothing() {
             })
             .collect();
         while writers.iter().any(|writer| !writer.is_finished()) {
-            journal.prepare_switch().unwrap();
+            journal.prepare_switch(|| ()).unwrap();
             let cut = journal.switch();
             assert!(cut > last_cut);
             last_cut = cut;
             journal.settle_switch().unwrap();
-            journal.retire_old(false).unwrap();
+            journal.retire_old(false, || ()).unwrap();
         }
     });
     journal.sync().unwrap();

@@ -21,7 +21,7 @@ fn two_files() -> FaultStorage {
     let storage = FaultStorage::new();
     let journal = create(&storage);
     commit_many(&journal, 10);
-    journal.prepare_switch().unwrap();
+    journal.prepare_switch(|| ()).unwrap();
     journal.switch();
     commit_many(&journal, 5);
     storage

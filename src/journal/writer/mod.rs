@@ -1,23 +1,31 @@
 //! The journal that is written to: reservations, appends, group commit, and the switch of files at a checkpoint.
 //!
 //! One thread at a time leads: it alone does I/O, holding the turn, and carries out everything that is appended so far
-//! in order: the rest of the old file, the start of the second, groups for it. Lock order: turn, files, tail; the tail
-//! is never held during I/O.
+//! in order: the rest of the old file, the start of the second, groups for it. Lock order: turn, files, tail, those who
+//! wait; the tail is never held during I/O.
 //!
 //! A switch goes: [`Journal::prepare_switch`], then inside the exclusive gate [`Journal::switch`], then
 //! [`Journal::settle_switch`], and when the superblock is durable [`Journal::retire_old`].
 
+mod group;
+mod keeper;
 mod space;
 mod switch;
+mod waiting;
+
+pub(crate) use keeper::Ask;
 
 use super::Durability;
 use super::record::Kind;
 use super::tail::{Floor, Tail, Work};
-use super::target::{Target, is_harmless};
+use super::target::{Target, install, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
-use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, order};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, order};
+use group::Pace;
+use keeper::Keeper;
 use std::sync::Arc;
+use waiting::Waiting;
 
 /// How much a file grows at first, in bytes.
 const CHUNK_BYTES_MIN: u64 = 256 << 10;
@@ -25,8 +33,10 @@ const CHUNK_BYTES_MIN: u64 = 256 << 10;
 const CHUNK_BYTES_MAX: u64 = 8 << 20;
 /// A buffer larger than this is not kept, in bytes.
 const SPARE_BYTES_MAX: usize = 1 << 20;
-/// A batched commit waits for a leader at work when the buffer is this many times over its limit.
+/// A batched commit does the write itself, and waits for whoever is at work, when the buffer is this many times over its
+/// limit and this long.
 const BATCHES_MAX: usize = 8;
+const BUFFERED_MAX: usize = 4 << 20;
 
 /// The one writer of the journal. Shared by all threads.
 #[derive(Debug)]
@@ -35,15 +45,33 @@ pub(crate) struct Journal {
     /// Whether new space is synced before it is used, so that a commit's sync changes no file metadata.
     sync_growth: bool,
     turn: Mutex<Turn>,
+    /// For those who wait for the turn, not for commits.
     turned: Condvar,
+    waiting: Waiting,
+    keeper: Keeper,
+    /// Commits that have asked for a sync so far.
+    asked: AtomicU64,
+    /// The file that appends go to has little space left.
+    is_low: AtomicBool,
+    /// More could not be allocated ahead of need.
+    ahead_failed: AtomicBool,
     files: Mutex<Files>,
-    tail: Mutex<Tail>,
+    shared: Shared,
     durable: AtomicU64,
-    last: AtomicU64,
-    record_bytes: AtomicU64,
     poisoned: AtomicBool,
     /// What went wrong first.
     cause: Mutex<String>,
+}
+
+/// What every commit changes, on cache lines of its own: commits on other processors read what stands beside it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shared {
+    tail: Mutex<Tail>,
+    /// The last sequence, and what of the tail is asked for without its lock. They change under it.
+    last: AtomicU64,
+    record_bytes: AtomicU64,
+    buffered: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +89,7 @@ struct Files {
     /// The last switch found the device full.
     scarce: bool,
     spare: Vec<u8>,
+    pace: Pace,
 }
 
 impl Files {
@@ -87,7 +116,7 @@ pub(crate) struct Reservation<'j> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if self.cost > 0 {
-            self.journal.tail.lock().release(self.cost);
+            self.journal.shared.tail.lock().release(self.cost);
         }
     }
 }
@@ -124,6 +153,7 @@ impl Drop for Lead<'_> {
         let journal = self.0.journal;
         journal.turn.lock().busy = false;
         journal.turned.notify_all();
+        journal.release();
     }
 }
 
@@ -138,7 +168,8 @@ impl Journal {
     ) -> Result<Self> {
         let mut target = Target::create_next(&*storage, 0)?;
         target.start_after(start)?;
-        target.install(&*storage)?;
+        install(&*storage)?;
+        target.was_installed(&*storage);
         Ok(Self::new(storage, target, start, mark, durability))
     }
 
@@ -165,7 +196,17 @@ impl Journal {
             sync_growth: durability == Durability::Sync,
             turn: Mutex::default(),
             turned: Condvar::new(),
-            tail: Mutex::new(Tail::new(start, mark, current.checksum())),
+            waiting: Waiting::default(),
+            keeper: Keeper::default(),
+            asked: AtomicU64::new(0),
+            is_low: AtomicBool::new(false),
+            ahead_failed: AtomicBool::new(false),
+            shared: Shared {
+                tail: Mutex::new(Tail::new(start, mark, current.checksum())),
+                last: AtomicU64::new(start),
+                record_bytes: AtomicU64::new(0),
+                buffered: AtomicUsize::new(0),
+            },
             files: Mutex::new(Files {
                 current,
                 second: None,
@@ -173,10 +214,9 @@ impl Journal {
                 chunk: CHUNK_BYTES_MIN,
                 scarce: false,
                 spare: Vec::new(),
+                pace: Pace::default(),
             }),
             durable: AtomicU64::new(start),
-            last: AtomicU64::new(start),
-            record_bytes: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             cause: Mutex::default(),
         }
@@ -196,11 +236,12 @@ impl Journal {
     /// Appends a record and gives it its sequence. No I/O and no waiting: call it under the latches of what it changed.
     pub(crate) fn append(&self, mut reservation: Reservation<'_>, kind: Kind, payload: &[u8]) -> Position {
         debug_assert!(std::ptr::eq(reservation.journal, self));
-        let mut tail = self.tail.lock();
+        let mut tail = self.shared.tail.lock();
         let sequence = tail.append(reservation.cost, kind, payload);
         reservation.cost = 0;
-        self.last.store(sequence, Ordering::Release);
-        self.record_bytes.store(tail.record_bytes(), Ordering::Relaxed);
+        self.shared.last.store(sequence, Ordering::Release);
+        self.shared.record_bytes.store(tail.record_bytes(), Ordering::Relaxed);
+        self.shared.buffered.store(tail.buffered(), Ordering::Relaxed);
         Position { sequence }
     }
 
@@ -211,34 +252,21 @@ impl Journal {
             Durability::Batched { .. } if self.durable_sequence() >= position.sequence => Ok(()),
             Durability::Batched { bytes, .. } => {
                 self.check_poison()?;
-                let buffered = self.tail.lock().buffered();
+                let buffered = self.shared.buffered.load(Ordering::Relaxed);
                 if buffered < bytes {
                     return Ok(());
                 }
+                let may_wait = buffered / BATCHES_MAX < bytes || buffered < BUFFERED_MAX;
+                if may_wait && self.leave_write_to_keeper() {
+                    return Ok(());
+                }
                 let turn = self.turn.lock();
-                if turn.busy && buffered / BATCHES_MAX < bytes {
+                if turn.busy && may_wait {
                     return Ok(());
                 }
                 self.lead(turn, |files| self.write_out(files, false))
             }
         }
-    }
-
-    fn wait_durable(&self, sequence: u64) -> Result<()> {
-        if self.durable_sequence() >= sequence {
-            return Ok(());
-        }
-        let mut turn = self.turn.lock();
-        while turn.busy {
-            self.turned.wait(&mut turn);
-            if self.durable_sequence() >= sequence {
-                return Ok(());
-            }
-        }
-        if self.durable_sequence() >= sequence {
-            return Ok(());
-        }
-        self.lead(turn, |files| self.write_out(files, true))
     }
 
     /// Hands all that is appended so far to the operating system.
@@ -259,38 +287,41 @@ impl Journal {
 
     /// The sequence of the last commit.
     pub(crate) fn last_sequence(&self) -> u64 {
-        self.last.load(Ordering::Acquire)
+        self.shared.last.load(Ordering::Acquire)
     }
 
     /// Sequences handed out are below this number, which is durable.
     pub(crate) fn durable_mark(&self) -> u64 {
-        self.tail.lock().mark()
+        self.shared.tail.lock().mark()
     }
 
     /// Bytes of records since the last switch.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.record_bytes.load(Ordering::Relaxed)
+        self.shared.record_bytes.load(Ordering::Relaxed)
     }
 
     /// Space that is allocated ahead of use, in bytes.
     pub(crate) fn free_bytes(&self) -> u64 {
-        self.tail.lock().free_bytes()
+        self.shared.tail.lock().free_bytes()
     }
 
     /// Memory that buffers take, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.tail.lock().memory_bytes()
+        self.shared.tail.lock().memory_bytes()
     }
 
     /// Stops all writing: what is in memory and what is on the device may differ. Returns the error, as one of I/O where its
     /// kind would say that nothing was changed.
     pub(crate) fn poison(&self, error: Error) -> Error {
         let error = if is_harmless(&error) { Error::new(ErrorKind::Io, error) } else { error };
-        let mut cause = self.cause.lock();
-        if cause.is_empty() {
-            *cause = error.to_string();
+        {
+            let mut cause = self.cause.lock();
+            if cause.is_empty() {
+                *cause = error.to_string();
+            }
+            self.poisoned.store(true, Ordering::Release);
         }
-        self.poisoned.store(true, Ordering::Release);
+        self.release();
         error
     }
 
@@ -302,7 +333,7 @@ impl Journal {
 
     /// An error once the journal is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
+        if self.is_poisoned() {
             let cause = self.cause.lock();
             return Err(Error::new(
                 ErrorKind::Poisoned,
@@ -310,6 +341,10 @@ impl Journal {
             ));
         }
         Ok(())
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
     }
 
     /// Ends all writing for good, and waits for the leader at work.
@@ -334,16 +369,17 @@ impl Journal {
         while turn.busy {
             self.turned.wait(&mut turn);
         }
-        turn.busy = true;
-        drop(turn);
-        let _lead = Lead(self.watch());
-        self.check_poison()?;
-        work(&mut self.files.lock())
+        self.lead_now(turn, work)
     }
 
     /// Writes all that is appended, in order, and syncs it on request.
     fn write_out(&self, files: &mut Files, sync: bool) -> Result<()> {
-        let work = self.tail.lock().take(&mut files.spare);
+        let work = {
+            let mut tail = self.shared.tail.lock();
+            let work = tail.take(&mut files.spare);
+            self.shared.buffered.store(tail.buffered(), Ordering::Relaxed);
+            work
+        };
         self.carry_out(files, work, sync).map_err(|error| self.poison(error))
     }
 
@@ -363,7 +399,7 @@ impl Journal {
         let mut group = work.group;
         if !group.is_empty() {
             let used = files.current.write(&mut group)?;
-            self.tail.lock().add_space(files.current.generation, group.charged - used);
+            self.shared.tail.lock().add_space(files.current.generation, group.charged - used);
         }
         if sync {
             self.publish(group.last_sequence, &mut files.current)?;
@@ -378,7 +414,7 @@ impl Journal {
     /// Syncs a file, and lets those go on who wait for what is in it.
     fn publish(&self, sequence: u64, target: &mut Target) -> Result<()> {
         let mark = target.sync()?;
-        self.tail.lock().raise_mark(mark, target.generation);
+        self.shared.tail.lock().raise_mark(mark, target.generation);
         self.durable.store(sequence, order("journal durable", Ordering::Release));
         Ok(())
     }

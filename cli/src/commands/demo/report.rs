@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ramus::Stats;
+use ramus::{Stats, Waits};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
@@ -99,6 +99,14 @@ impl<'a> Report<'a> {
             writeln!(out, "{:<24} {:>12} {each}", what, size(bytes))?;
         }
         writeln!(out)?;
+        for (what, waits) in self.wait_rows() {
+            let longest = match waits.total() {
+                0 => String::new(),
+                _ => format!("longest under {}", nanos(waits.longest().as_nanos() as f64)),
+            };
+            writeln!(out, "{:<24} {:>12} {longest}", what, count(waits.total()))?;
+        }
+        writeln!(out)?;
         let killed = count(self.acknowledged);
         writeln!(
             out,
@@ -111,6 +119,18 @@ impl<'a> Report<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How long writers were kept from their work by others.
+    fn wait_rows(&self) -> Vec<(&'static str, Waits)> {
+        let rows = |stats: Stats| {
+            vec![
+                ("gate closed", stats.gate_closures),
+                ("waits at the gate", stats.gate_waits),
+                ("waits for latches", stats.latch_waits),
+            ]
+        };
+        self.sizes.map(rows).unwrap_or_default()
     }
 
     /// Name, bytes, and bytes for each record where that says something.
@@ -143,6 +163,16 @@ impl<'a> Report<'a> {
             .into_iter()
             .map(|(what, bytes, each)| (what.to_owned(), json!({"bytes": bytes, "bytes_each": each})))
             .collect();
+        let waits: Map<String, Value> = self
+            .wait_rows()
+            .into_iter()
+            .map(|(what, waits)| {
+                (
+                    what.to_owned(),
+                    json!({"count": waits.total(), "counts_by_power_of_two_nanos": waits.counts}),
+                )
+            })
+            .collect();
         let verdicts: Vec<Value> = self
             .verdicts
             .iter()
@@ -153,6 +183,7 @@ impl<'a> Report<'a> {
             "acknowledged": self.acknowledged,
             "steps": steps,
             "sizes": sizes,
+            "waits": waits,
             "verdicts": verdicts,
         });
         writeln!(out, "{all}")
