@@ -99,13 +99,17 @@ impl Engine {
                     self.relieved(&mut relief, || self.buffer.reserve(frames_wanted))?
                 }
             };
-            if closed.is_none() {
-                closed = Some(self.gate.close());
-            }
+            let (_, turn) = closed.get_or_insert_with(|| {
+                // Whoever loads inside must not meet a checkpoint that has the disk's turn and waits for the gate.
+                let loads = stops > OPEN_STOPS || unsure >= OPEN_COMPARISONS;
+                let turn = loads.then(|| self.turn.lock());
+                (self.gate.close(), turn)
+            });
+            let loads = turn.is_some();
             self.check_open()?;
             trees.values().try_for_each(|tree| tree.check_alive())?;
             if journal.last_sequence() != valid_at {
-                match self.validate_alone(plan, unsure >= OPEN_COMPARISONS) {
+                match self.validate_alone(plan, loads) {
                     Ok(()) => valid_at = journal.last_sequence(),
                     Err(Halt::Error(error)) => return Err(error),
                     Err(Halt::Stop(..)) => {
@@ -136,7 +140,7 @@ impl Engine {
                     // Claims are not held for long.
                     claimed = 0;
                     stops += 1;
-                    if stops <= OPEN_STOPS {
+                    if !loads {
                         (closed, known) = (None, Known::default());
                     }
                     if stop == Stop::Frames {

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::TreeState;
 use super::plan::show;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::tree::{Counted, Page, PageRequest, Part};
 
 /// What a point read found.
@@ -28,11 +28,12 @@ impl Seen {
         Self::Record(version, xxh3_128(value))
     }
 
-    /// Whether what one read saw is no other record than what another one saw.
-    fn agrees(self, other: Self) -> bool {
+    /// What two reads of the same key saw together. None: different records.
+    pub(crate) fn join(self, other: Self) -> Option<Self> {
         match (self, other) {
-            (Self::Present, Self::Record(..)) | (Self::Record(..), Self::Present) => true,
-            (one, other) => one == other,
+            (Self::Present, Self::Record(..)) => Some(other),
+            (Self::Record(..), Self::Present) => Some(self),
+            (one, other) => (one == other).then_some(one),
         }
     }
 }
@@ -132,7 +133,7 @@ impl Read {
                     Some(version) => Seen::record(version, &value),
                     None => Seen::Absent,
                 };
-                seen.agrees(now)
+                seen.join(now).is_some()
             }
             Self::Items { range, keys_only, delimiter, items } => {
                 let mut now = Items::default();
@@ -180,19 +181,6 @@ impl Read {
             ),
         };
         Error::new(ErrorKind::Conflict, what)
-    }
-
-    /// Takes a second point read of the same record in. Conflict: they saw different records.
-    pub(super) fn join(&mut self, second: Seen) -> Result<()> {
-        let error = self.conflict();
-        let Self::Point { seen, .. } = self else { return Ok(()) };
-        if !seen.agrees(second) {
-            return Err(error);
-        }
-        if *seen == Seen::Present {
-            *seen = second;
-        }
-        Ok(())
     }
 }
 

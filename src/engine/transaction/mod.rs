@@ -11,13 +11,13 @@
 //! Until then, two reads may be of different instants.
 
 mod scan;
-
 mod view;
 
 pub(crate) use scan::{Item, ViewScan};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use self::view::{Origin, Piece, View};
@@ -37,8 +37,8 @@ const CHANGE_BYTES: usize = 24;
 /// What was read so far.
 #[derive(Debug, Default)]
 struct Reads {
-    /// By tree and key.
-    points: BTreeMap<(u32, Vec<u8>), Read>,
+    /// By the tree's id and the key.
+    points: BTreeMap<(u32, Vec<u8>), (Arc<TreeState>, Seen)>,
     ranges: Vec<Read>,
 }
 
@@ -107,15 +107,19 @@ impl Transaction {
             // Nobody can put it.
             return Ok(());
         }
-        let points = &mut self.reads.borrow_mut().points;
-        match points.get_mut(&(tree.id, key.to_vec())) {
-            Some(first) => first.join(seen),
-            None => {
-                let read = Read::Point { tree: Arc::clone(tree), key: key.to_vec(), seen };
-                points.insert((tree.id, key.to_vec()), read);
-                Ok(())
+        match self.reads.borrow_mut().points.entry((tree.id, key.to_vec())) {
+            Entry::Vacant(place) => {
+                place.insert((Arc::clone(tree), seen));
             }
+            Entry::Occupied(mut place) => match place.get().1.join(seen) {
+                Some(joined) => place.get_mut().1 = joined,
+                None => {
+                    let read = Read::Point { tree: Arc::clone(tree), key: key.to_vec(), seen };
+                    return Err(read.conflict());
+                }
+            },
         }
+        Ok(())
     }
 
     fn remember_range(&self, read: Read) -> usize {
@@ -349,7 +353,8 @@ impl Transaction {
     /// Commits. Returns its sequence; without changes, that of the last commit before.
     pub(crate) fn commit(self, durability: Option<Durability>) -> Result<u64> {
         let reads = self.reads.into_inner();
-        let reads = reads.points.into_values().chain(reads.ranges).collect();
+        let points = reads.points.into_iter().map(|((_, key), (tree, seen))| Read::Point { tree, key, seen });
+        let reads = points.chain(reads.ranges).collect();
         let plan = Plan { changes: self.changes, expectations: Vec::new(), reads };
         self.engine.commit(&plan, durability)
     }

@@ -116,20 +116,16 @@ impl View {
         range.map(|(key, write)| (key.as_slice(), write.as_deref()))
     }
 
-    fn origin_at(&self, key: &[u8]) -> Option<&Origin> {
-        self.pieces.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?.1.as_ref()
-    }
-
     /// Where a key is read that has no write.
     pub(super) fn origin(&self, key: &[u8]) -> Option<&Origin> {
-        self.origin_at(key)
+        self.pieces.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?.1.as_ref()
     }
 
     /// The first piece of a range that is not empty.
     pub(super) fn first_piece(&self, low: &[u8], high: Option<&[u8]>) -> Piece {
         let after = self.pieces.range::<[u8], _>((Bound::Excluded(low), Bound::Unbounded)).next();
         let end = after.map(|(start, _)| start.as_slice()).filter(|start| ends_above(high, start)).or(high);
-        Piece { low: low.to_vec(), high: end.map(<[u8]>::to_vec), origin: self.origin_at(low).cloned() }
+        Piece { low: low.to_vec(), high: end.map(<[u8]>::to_vec), origin: self.origin(low).cloned() }
     }
 
     /// The last piece of a range that is not empty.
@@ -144,7 +140,7 @@ impl View {
     /// Makes a piece begin at a key.
     fn cut_at(&mut self, key: &[u8]) {
         if !self.pieces.contains_key(key) {
-            let origin = self.origin_at(key).cloned();
+            let origin = self.origin(key).cloned();
             self.pieces.insert(key.to_vec(), origin);
         }
     }
