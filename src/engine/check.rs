@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Engine;
 use crate::error::Result;
 use crate::store::BlobId;
+use crate::sync::{AtomicU64, Ordering};
 use crate::tree::LimbStats;
 
 /// What a check found.
@@ -28,11 +29,58 @@ impl CheckReport {
     }
 }
 
+/// Work under way that changes the shape of trees and not their contents, so that no sequence tells of it.
+#[derive(Debug, Default)]
+pub(super) struct Reshapes {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// One such work, until dropped.
+pub(super) struct Reshape<'e>(&'e Reshapes);
+
+impl Reshapes {
+    pub(super) fn begin(&self) -> Reshape<'_> {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        Reshape(self)
+    }
+
+    /// How many there were; None while one is under way.
+    fn settled(&self) -> Option<u64> {
+        let ended = self.ended.load(Ordering::Acquire);
+        (self.begun.load(Ordering::Acquire) == ended).then_some(ended)
+    }
+}
+
+impl Drop for Reshape<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Keeps the background thread from its work, until dropped.
+struct Paused<'e>(&'e Engine);
+
+impl<'e> Paused<'e> {
+    fn new(engine: &'e Engine) -> Self {
+        engine.pause_background();
+        Self(engine)
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.resume_background();
+    }
+}
+
 impl Engine {
     /// Verifies every checksum, every blob's structure and fences, and that each blob is reached exactly once or free.
     /// The last is exact only when nobody writes meanwhile; if somebody does it is left out.
     pub(crate) fn check(&self) -> Result<CheckReport> {
         self.check_open()?;
+        // It merges and splices beside a walk.
+        let _paused = Paused::new(self);
         let mut report = CheckReport::default();
         if self.journal.is_some() {
             if let Err(error) = self.reclaim() {
@@ -40,7 +88,8 @@ impl Engine {
             }
             self.checkpoint()?;
         }
-        let before = self.last_sequence();
+        let state = || self.reshapes.settled().map(|reshapes| (self.last_sequence(), reshapes));
+        let before = state();
         let (mut reached, mut twice) = (HashSet::new(), Vec::new());
         for tree in self.trees() {
             report.trees += 1;
@@ -63,7 +112,7 @@ impl Engine {
         }
         self.store.check(&mut report.problems);
         let stored: HashSet<BlobId> = self.store.blob_ids().into_iter().collect();
-        let is_quiet = self.last_sequence() == before;
+        let is_quiet = before.is_some() && state() == before;
         if is_quiet {
             report.problems.append(&mut twice);
         }

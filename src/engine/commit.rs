@@ -241,6 +241,7 @@ impl Engine {
     /// Merges the leaf blob of `key` with a neighbour if that is worth it. The commit before it is done and must not be
     /// reported as failed: a merge that cannot be made is left to a later delete or compaction.
     pub(super) fn tidy(&self, tree: &TreeState, key: &[u8]) {
+        let _reshape = self.reshapes.begin();
         let _ = self.limb(tree).shrink(&self.gate, key);
     }
 

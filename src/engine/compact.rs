@@ -33,6 +33,7 @@ impl Engine {
     }
 
     fn compact_tree(&self, tree: &TreeState) -> Result<()> {
+        let _reshape = self.reshapes.begin();
         self.unmount_all(tree)?;
         let mut places = vec![CompactPlace::default()];
         while let Some(place) = places.pop() {

@@ -88,6 +88,7 @@ impl Engine {
     }
 
     fn mend(&self, (tree, key): &Place) {
+        let _reshape = self.reshapes.begin();
         let _ = self.limb(tree).tidy(&self.gate, key);
     }
 }

@@ -86,6 +86,7 @@ pub(crate) struct Engine {
     woken: Condvar,
     /// Where cuts left sparse blobs.
     mends: Mutex<Mends>,
+    reshapes: check::Reshapes,
     /// What writers are to pause for and have not yet.
     owed_nanos: AtomicU64,
     checkpoints: AtomicU64,

@@ -71,6 +71,7 @@ impl Engine {
             wake: Mutex::new(Wake::default()),
             woken: Condvar::new(),
             mends: Mutex::default(),
+            reshapes: Default::default(),
             owed_nanos: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             reclaimed: AtomicU64::new(0),

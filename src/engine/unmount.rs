@@ -116,6 +116,7 @@ impl Engine {
     }
 
     fn unmount(&self, tree: &TreeState, path: &[u8]) -> Result<bool> {
+        let _reshape = self.reshapes.begin();
         let limb = self.limb(tree);
         let is_done = limb.unmount(&self.gate, self.store.database_id(), path)?;
         if is_done {
