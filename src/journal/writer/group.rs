@@ -33,7 +33,7 @@ pub(super) struct Pace {
     taken: u64,
     /// How many may come together for the next one.
     expected: u64,
-    /// About how long a sync takes.
+    /// About how long a sync takes at least.
     sync: Duration,
 }
 
@@ -80,7 +80,11 @@ impl Journal {
             let started = Instant::now();
             self.write_out(files, true)?;
             let took = started.elapsed();
-            files.pace.sync = (files.pace.sync * 7 + took) / 8;
+            // Most of a long one is waiting for the processor, which those who are served use meanwhile.
+            files.pace.sync = match files.pace.sync {
+                Duration::ZERO => took,
+                before => took.min(before + before / 32),
+            };
             files.pace.expected = served + self.asked.load(Ordering::Relaxed) - asked;
             Ok(())
         })
