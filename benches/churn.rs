@@ -15,19 +15,13 @@ use ramus::{Db, Durability, Entry, ErrorKind, IfExists, Options, Tree};
 const VALUE: [u8; 96] = [7; 96];
 /// Gets in one measurement.
 const GETS: usize = 300_000;
+/// Keys whose names are followed through the moves.
+const NAMES: usize = 5_000;
+/// None of them gets longer than this: names would soon be at the limit of keys.
+const PATH_MAX: usize = 300;
 
 /// Levels that stay where they are: else all would soon be inside one directory.
 const LEVELS_KEPT: usize = 3;
-
-/// A key that is there now, near where one was at first.
-fn some_key(tree: &Tree, random: &mut Random, keys: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let from = &keys[random.next() % keys.len()];
-    let first = |scan: ramus::Scan| match scan.keys_only().limit(1).next()?.ok()? {
-        Entry::Record { key, .. } => Some(key),
-        _ => None,
-    };
-    first(tree.range::<&[u8]>(&from[..]..)).or_else(|| first(tree.iter()))
-}
 
 /// One of the directories that a key is in, with the slash at its end.
 fn some_ancestor<'k>(random: &mut Random, key: &'k [u8]) -> Option<&'k [u8]> {
@@ -91,23 +85,31 @@ fn main() {
     println!("{} keys, {moves} moves", keys.len());
     report("before", &db, &mut random);
 
+    // The names that some of the keys have by now: directories of all sizes are above them.
+    let mut names: Vec<Vec<u8>> = keys.iter().take(NAMES).cloned().collect();
     let (mut times, mut refused) = (Vec::with_capacity(moves), 0);
     while times.len() < moves {
-        let (Some(from), Some(to)) =
-            (some_key(&tree, &mut random, &keys), some_key(&tree, &mut random, &keys))
-        else {
-            continue;
-        };
+        let [from, to] = [(); 2].map(|()| names[random.next() % names.len()].clone());
         let (Some(src), Some(parent)) = (some_ancestor(&mut random, &from), some_ancestor(&mut random, &to))
         else {
             continue;
         };
         let dst = [parent, format!("m{}/", times.len()).as_bytes()].concat();
+        let is_long = |name: &Vec<u8>| name.starts_with(src) && name.len() - src.len() + dst.len() > PATH_MAX;
+        if names.iter().any(is_long) {
+            continue;
+        }
         let started = Instant::now();
         match tree.rename_prefix(src, &dst, IfExists::Fail) {
             Ok(_) => times.push(started.elapsed()),
-            Err(error) if error.kind() == ErrorKind::InvalidInput => refused += 1,
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                refused += 1;
+                continue;
+            }
             Err(error) => panic!("{error}"),
+        }
+        for name in names.iter_mut().filter(|name| name.starts_with(src)) {
+            name.splice(..src.len(), dst.iter().copied());
         }
     }
     times.sort_unstable();
