@@ -11,23 +11,15 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Random, in_random_order, listed_paths, median, number};
+use common::{Random, in_random_order, listed_paths, loaded, median, number};
 use ramus::{Db, Durability, Options, Tree};
 
 const VALUE: [u8; 96] = [7; 96];
 const LISTED: usize = 100;
 
 fn open(dir: &std::path::Path, keys: &[Vec<u8>]) -> Db {
-    let db = Options::new()
-        .durability(Durability::Batched { bytes: 64 << 10, interval: None })
-        .open(dir)
-        .expect("a new database");
-    let tree = db.default_tree();
-    for key in keys {
-        tree.put(key, VALUE).expect("put");
-    }
-    db.checkpoint().expect("a checkpoint");
-    db
+    let batched = Durability::Batched { bytes: 64 << 10, interval: None };
+    loaded(Options::new().durability(batched), dir, keys, &VALUE)
 }
 
 /// One operation of the mix.

@@ -12,7 +12,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Random, in_random_order, listed_paths, number};
+use common::{Random, in_random_order, listed_paths, loaded, number};
 use hdrhistogram::Histogram;
 use ramus::{Db, Durability, Options};
 
@@ -31,18 +31,11 @@ fn histogram() -> Histogram<u64> {
 }
 
 fn open(keys: &[Vec<u8>], dir: &std::path::Path) -> Db {
-    let db = Options::new()
+    let options = Options::new()
         .durability(Durability::Batched { bytes: 64 << 10, interval: Some(Duration::from_secs(1)) })
         .journal_bytes((number("RAMUS_BENCH_JOURNAL", 32) << 20) as u64)
-        .cache_bytes((number("RAMUS_BENCH_CACHE", 1024) << 20) as u64)
-        .open(dir)
-        .expect("a new database");
-    let tree = db.default_tree();
-    for key in keys {
-        tree.put(key, VALUE).expect("put");
-    }
-    db.checkpoint().expect("a checkpoint");
-    db
+        .cache_bytes((number("RAMUS_BENCH_CACHE", 1024) << 20) as u64);
+    loaded(options, dir, keys, &VALUE)
 }
 
 /// Latencies in nanoseconds: as measured, and less what the thread stood without a processor.

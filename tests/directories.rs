@@ -242,3 +242,48 @@ fn what_was_deleted_is_freed_by_later_calls() {
     assert!(db.stats().data_file_bytes < 4 << 20, "{}", db.stats().data_file_bytes);
     assert_sound(&db);
 }
+
+/// Directories of all sizes, and moves that cut nearly every leaf blob.
+fn scattered(db: &Db) -> (u64, u64) {
+    let tree = db.default_tree();
+    for n in 0..6_000u32 {
+        let mix = n.wrapping_mul(2_654_435_761) >> 8;
+        tree.put(format!("usr/{:02}/{:03}/file-{mix:08}", mix % 40, mix % 400), [7; 300]).unwrap();
+    }
+    let blobs = || db.survey().unwrap().survey.unwrap().leaf_blobs;
+    let before = blobs();
+    for n in 0..40 {
+        tree.rename_prefix(format!("usr/{n:02}/"), format!("usr/moved-{:02}/", n * 7 % 40), FAIL).unwrap();
+    }
+    (before, blobs())
+}
+
+#[test]
+fn what_cuts_leave_is_mended_by_the_commit_where_there_is_no_background_thread() {
+    let db = small(&FaultStorage::new()).background(false).open("").unwrap();
+    let (before, after) = scattered(&db);
+    let mounts = db.survey().unwrap().survey.unwrap().mounts;
+    // Each mounted limb has a leaf blob at least; those that they came out of are merged.
+    assert!(after <= before / 4 + mounts, "{before} {after} {mounts}");
+    assert_sound(&db);
+}
+
+#[test]
+fn the_background_thread_mends_and_puts_mounts_back_also_those_found_at_the_open() {
+    let storage = FaultStorage::new();
+    let db = small(&storage).background(false).open("").unwrap();
+    let (before, _) = scattered(&db);
+    let records_before = records(&db.default_tree()).unwrap();
+    assert!(db.survey().unwrap().survey.unwrap().mounts > 10);
+    db.close().unwrap();
+    let db = small(&storage).background(true).open("").unwrap();
+    common::watched("mounts are put back", || {
+        while db.survey().unwrap().survey.unwrap().mounts > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+    let after = db.survey().unwrap().survey.unwrap().leaf_blobs;
+    assert!(after <= before + before / 10, "{before} {after}");
+    assert_eq!(records(&db.default_tree()).unwrap(), records_before);
+    assert_sound(&db);
+}

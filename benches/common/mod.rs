@@ -40,6 +40,22 @@ pub(crate) fn in_random_order(mut paths: Vec<Vec<u8>>, count: usize) -> Vec<Vec<
     paths
 }
 
+/// A new database with a record of each key, checkpointed.
+pub(crate) fn loaded(
+    options: ramus::Options,
+    dir: &std::path::Path,
+    keys: &[Vec<u8>],
+    value: &[u8],
+) -> ramus::Db {
+    let db = options.open(dir).expect("a new database");
+    let tree = db.default_tree();
+    for key in keys {
+        tree.put(key, value).expect("put");
+    }
+    db.checkpoint().expect("a checkpoint");
+    db
+}
+
 /// The number in the variable `name` of the environment, or `usual`.
 pub(crate) fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
