@@ -10,7 +10,7 @@ use super::carve::INLINE_BELOW;
 use super::graft::INLINE_FILL;
 use crate::buffer::{Claim, Gate};
 use crate::error::{ErrorKind, Result as Outcome};
-use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
+use crate::limits::BLOB_BYTES;
 use crate::tree::bounds::{common_prefix, successor};
 use crate::tree::grow::packed;
 use crate::tree::reclaim::last_child;
@@ -80,8 +80,6 @@ impl Workspace<'_> {
                 None => Ok(false),
             };
         }
-        self.loosen_edge(id)?;
-        let level = self.peek(id, |blob| blob.level())?;
         while self.peek(host, |blob| blob.level())? <= level {
             self.grow_root(host)?;
         }
@@ -149,17 +147,6 @@ impl Workspace<'_> {
             true => Ok(true),
             false => Err(Stop::Corrupt(above.id, "no room for separators that fitted")),
         }
-    }
-
-    /// Makes room along a limb's right edge for a little longer keys. The limb may become higher.
-    fn loosen_edge(&mut self, limb: BlobId) -> Result<(), Stop> {
-        let end = [0xFF; KEY_BYTES_MAX];
-        let mut level = 0;
-        while level <= self.peek(limb, |blob| blob.level())? {
-            self.with_room(limb, &end, level, &|_| room_needed(1, CHILD_BYTES))?;
-            level += 1;
-        }
-        Ok(())
     }
 
     /// Makes the bases along a limb's right edge shorter. None: a blob there is too full.
