@@ -23,7 +23,7 @@ mod words;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
-pub(crate) use inner::{Below, CHILD_BYTES, Child, Slot};
+pub(crate) use inner::{Below, CHILD_BYTES, Child, ChildPlace, Slot};
 pub(crate) use insert::room_needed;
 pub(crate) use leaf::Leaf;
 pub(crate) use pack::Rebase;

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Durability, Journal, Kind, Reservation};
 use crate::limits::KEY_BYTES_MAX;
 use crate::store::BlobId;
-use crate::tree::{Known, Stop, Tries, Workspace, successor};
+use crate::tree::{BOUND_ENOUGH, Known, Stop, Tries, Workspace, successor};
 
 /// New blobs that a try may make, unless one before needed more.
 const FRAMES_MIN: usize = 24;
@@ -156,8 +156,8 @@ impl Engine {
         drop(closed);
         let Some((sequence, has_cut)) = done else { return Ok(journal.last_sequence()) };
         self.make_durable(sequence, durability)?;
-        if has_cut {
-            self.mend_later(plan);
+        if has_cut || known.is_high {
+            self.mend_later(plan, known.has_searched);
         }
         if !self.settings.background {
             self.reclaim_some(RECLAIM_PASSAGES);
@@ -182,6 +182,11 @@ impl Engine {
                 }
                 Ok(_) => {
                     self.list_for_reclaim(space.commit());
+                    if known.has_searched {
+                        let [own, other] = change.both_trees();
+                        // Best effort: the next change that searches comes by here again.
+                        let _ = self.lower(own).and_then(|()| self.lower(other));
+                    }
                     return Ok(());
                 }
                 Err(Halt::Error(error)) => return Err(error),
@@ -385,7 +390,11 @@ fn rename_prefix(
     let most = KEY_BYTES_MAX - dst.len();
     // The cheap answers first.
     let is_sure = dst.len() <= src.len()
-        || space.longest_of_all(tree.root()).in_tree(tree)?.saturating_sub(src.len()) <= most
+        || {
+            let longest = space.longest_of_all(tree.root()).in_tree(tree)?;
+            known.is_high |= longest > BOUND_ENOUGH;
+            longest.saturating_sub(src.len()) <= most
+        }
         || space.longest(tree.root(), src).in_tree(tree)? <= most;
     if !is_sure && space.any_longer(tree.root(), src, most, known).in_tree(tree)? {
         let what = format_args!(

@@ -1,5 +1,7 @@
 //! Mending what cuts leave: the blobs beside one are sparse, and merge with their neighbours some time after the commit.
 //!
+//! What a directory that left has raised, the bounds on the lengths of keys above it, is lowered at the same time once it is high.
+//!
 //! The background thread does it; without one the commit itself does. The places that wait are only in memory: those that a
 //! close or a crash loses keep their sparse blobs until something merges there or a compaction.
 
@@ -8,6 +10,8 @@ use std::sync::Arc;
 
 use super::plan::{Change, Plan};
 use super::{Engine, TreeState};
+use crate::error::Result;
+use crate::tree::BOUND_ENOUGH;
 
 /// Places that may wait; a commit that finds as many mends its own.
 const PLACES_MAX: usize = 4096;
@@ -15,6 +19,8 @@ const PLACES_MAX: usize = 4096;
 const PLACES_WAKE: usize = 64;
 /// Places that one step of the background thread mends.
 const PLACES_STEP: usize = 16;
+/// Ways down a tree on which one step lowers the bounds of keys' lengths.
+const LOWER_STEPS: usize = 16;
 
 /// A place at which a limb was cut: a tree and a prefix or an end of a range.
 type Place = (Arc<TreeState>, Vec<u8>);
@@ -59,11 +65,12 @@ fn places(plan: &Plan) -> Vec<Place> {
 }
 
 impl Engine {
-    /// Has the places of a committed plan mended. Best effort: the commit must not be reported as failed.
-    pub(super) fn mend_later(&self, plan: &Plan) {
+    /// Has the places of a committed plan mended; `at_once`: by this thread. Best effort: the commit must not be reported as
+    /// failed.
+    pub(super) fn mend_later(&self, plan: &Plan, at_once: bool) {
         let mut wakes = false;
         for place in places(plan) {
-            let waits = self.settings.background && {
+            let waits = self.settings.background && !at_once && {
                 let mut mends = self.mends.lock();
                 let waits = mends.push(&place);
                 wakes |= mends.0.len() >= PLACES_WAKE;
@@ -90,5 +97,16 @@ impl Engine {
     fn mend(&self, (tree, key): &Place) {
         let _reshape = self.reshapes.begin();
         let _ = self.limb(tree).tidy(&self.gate, key);
+        let _ = self.lower(tree);
+    }
+
+    /// Lowers what bounds the lengths of a tree's keys, if that is high.
+    pub(super) fn lower(&self, tree: &TreeState) -> Result<()> {
+        for _ in 0..LOWER_STEPS {
+            if !self.limb(tree).lower(&self.gate, self.store.database_id(), BOUND_ENOUGH)? {
+                break;
+            }
+        }
+        Ok(())
     }
 }

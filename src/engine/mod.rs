@@ -23,6 +23,8 @@ mod latched;
 mod listing;
 mod mend;
 #[cfg(test)]
+mod mend_tests;
+#[cfg(test)]
 mod mount_tests;
 mod plan;
 mod reads;

@@ -44,7 +44,7 @@ pub(crate) use mounts::Mount;
 pub(crate) use reclaim::Reclaimed;
 pub(crate) use scan::{Page, PageRequest};
 pub(crate) use walk::LimbStats;
-pub(crate) use workspace::{Known, Workspace};
+pub(crate) use workspace::{BOUND_ENOUGH, Known, Workspace};
 pub(crate) use write::{Fences, LockedLeaf, Next};
 
 use crate::art::{Blob, Kind, Words};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Workspace;
 use crate::art::{Blob, Cursor};
+use crate::limits::KEY_BYTES_MAX;
 use crate::store::BlobId;
 use crate::tree::Stop;
 use crate::tree::bounds::successor;
@@ -11,7 +12,16 @@ use crate::tree::bounds::successor;
 /// The lengths of the longest keys of leaf blobs that were read through, relative to their bases. They hold while the gate
 /// stays closed: so a search goes on where a miss stopped it, even if what it has read leaves memory again.
 #[derive(Debug, Default)]
-pub(crate) struct Known(HashMap<BlobId, usize>);
+pub(crate) struct Known {
+    lengths: HashMap<BlobId, usize>,
+    /// The bound of a tree was over [`BOUND_ENOUGH`] when a directory moved in it.
+    pub(crate) is_high: bool,
+    /// Bounds did not say whether keys get too long, so those were read.
+    pub(crate) has_searched: bool,
+}
+
+/// Bounds on keys' lengths under this need no lowering: they let any directory move below paths of as many bytes.
+pub(crate) const BOUND_ENOUGH: usize = KEY_BYTES_MAX / 2;
 
 /// The ends of a range relative to a blob: None: it begins before the blob, or ends behind it.
 type Ends<'k> = [Option<&'k [u8]>; 2];
@@ -26,6 +36,7 @@ impl Workspace<'_> {
         most: usize,
         known: &mut Known,
     ) -> Result<bool, Stop> {
+        known.has_searched = true;
         let place = self.place(root, prefix)?;
         if let Some(limb) = place.exact {
             return self.any_longer_in(BlobId(limb.id), [None, None], Some(most), known);
@@ -45,7 +56,7 @@ impl Workspace<'_> {
     ) -> Result<bool, Stop> {
         let is_whole = ends == [None, None];
         let is_own = self.works.contains_key(&id);
-        if let Some(longest) = known.0.get(&id).filter(|_| is_whole && !is_own) {
+        if let Some(longest) = known.lengths.get(&id).filter(|_| is_whole && !is_own) {
             return Ok(most.is_none_or(|most| *longest > most));
         }
         if !self.peek(id, |blob| blob.is_leaf())? {
@@ -59,7 +70,7 @@ impl Workspace<'_> {
         }
         let (longest, mounts) = self.peek(id, |blob| lengths(blob, ends))?;
         if mounts.is_empty() && is_whole && !is_own {
-            known.0.insert(id, longest.unwrap_or(0));
+            known.lengths.insert(id, longest.unwrap_or(0));
         }
         if longest.is_some_and(|longest| most.is_none_or(|most| longest > most)) {
             return Ok(true);

@@ -118,3 +118,35 @@ fn rows_of_sparse_blobs_become_fewer_at_every_level() {
     assert!(blobs(&after) * 5 <= full * 8, "{} blobs, {full} would do", blobs(&after));
     assert!(after.inner_blobs < sparse.inner_blobs, "{} {}", after.inner_blobs, sparse.inner_blobs);
 }
+
+#[test]
+fn bounds_are_lowered_to_what_the_keys_need() {
+    let (mut rig, mut model) = grown(64 << 20, 20_000, 96);
+    let [one, other] = ["usr/share/package-1", "usr/share/package-2"];
+    let name = "n".repeat(200);
+    let bound = |rig: &Rig| rig.change(|space, root| space.longest_of_all(root));
+    let before = bound(&rig);
+    // Each takes the bound of the other over, whatever has left it since.
+    for _ in 0..10 {
+        for (inner, outer) in [(one, other), (other, one)] {
+            let inside = format!("{outer}/{name}/");
+            moved(&rig, &mut model, inner, &inside);
+            moved(&rig, &mut model, &inside, inner);
+        }
+    }
+    assert!(bound(&rig) > before + 2000, "{} {before}", bound(&rig));
+    let database = rig.database;
+    let mut steps = 0;
+    while rig.limb().lower(&rig.gate, database, before + 256).unwrap() {
+        steps += 1;
+        rig.check(&model);
+    }
+    assert!(bound(&rig) <= before + 256, "{} {before} after {steps} steps", bound(&rig));
+    // One key that needs a high bound: it is found to, and nothing changes.
+    let long = [b"usr/share/package-1/".as_slice(), &[b'l'; 3000]].concat();
+    let version = rig.put(&long, b"v");
+    model.insert(long, (version, b"v".to_vec()));
+    while rig.limb().lower(&rig.gate, database, 1000).unwrap() {}
+    assert!(bound(&rig) >= 3020);
+    rig.check(&model);
+}

@@ -14,6 +14,7 @@ mod carve;
 mod edit;
 mod graft;
 mod length;
+mod lower;
 #[cfg(test)]
 mod mending_tests;
 mod path;
@@ -23,7 +24,7 @@ mod splice;
 mod tests;
 
 pub(crate) use graft::Taken;
-pub(crate) use length::Known;
+pub(crate) use length::{BOUND_ENOUGH, Known};
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,7 @@ pub(super) struct Rig {
     pub(super) buffer: Buffer,
     pub(super) gate: Gate,
     pub(super) root: BlobId,
-    database: u64,
+    pub(super) database: u64,
     sequence: u64,
 }
 
@@ -371,6 +371,7 @@ enum Step {
     CutAt(Vec<u8>),
     Shrink(Vec<u8>),
     Tidy(Vec<u8>, usize),
+    Lower(usize),
     Splice(usize),
 }
 
@@ -387,6 +388,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => wild_key().prop_map(Step::Shrink),
         3 => (wild_key(), 0usize..14).prop_map(|(key, n)| Step::Tidy(key, n)),
         4 => (0usize..20).prop_map(Step::Splice),
+        3 => (0usize..5000).prop_map(Step::Lower),
     ]
 }
 
@@ -464,6 +466,7 @@ proptest! {
                 Step::CutAt(key) => rig.limb().cut_at(&rig.gate, &key).unwrap(),
                 Step::Shrink(key) => rig.limb().shrink(&rig.gate, &key).unwrap(),
                 Step::Tidy(key, n) => rig.limb().tidy(&rig.gate, &cut(&key, n)).unwrap(),
+                Step::Lower(enough) => while rig.limb().lower(&rig.gate, rig.database, enough).unwrap() {},
                 Step::Splice(n) => {
                     rig.splice(n);
                 }
