@@ -10,9 +10,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
-use common::{Random, in_random_order, listed_paths, median};
+use common::{Random, in_random_order, listed_paths, median, timed};
 use ramus::{Db, Durability, Options, Tree};
 use tempfile::TempDir;
 
@@ -29,22 +28,6 @@ fn value(stamp: u64) -> [u8; VALUE_BYTES] {
     let mut value = [0; VALUE_BYTES];
     value.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&stamp.to_le_bytes()));
     value
-}
-
-/// The processor time of this thread, or the time since `start`.
-fn now(start: Instant) -> Duration {
-    // The system brings the number up to date when it switches threads.
-    std::thread::yield_now();
-    let read = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = read.and_then(|text| text.split(' ').next()?.parse().ok()).filter(|nanos| *nanos > 0);
-    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
-}
-
-fn timed(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    let before = now(start);
-    work();
-    (now(start) - before).as_secs_f64()
 }
 
 /// The keys of a round, in memory of their own: to find them costs neither engine anything.

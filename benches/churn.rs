@@ -1,5 +1,6 @@
-//! What very many directory moves leave behind: fill of the leaf blobs, mounts, and the time of a get, before, right after,
-//! when the background thread has put back what has come to rest, and after `compact`.
+//! What very many directory moves leave behind: fill of the blobs, mounts, and the time of a get, before, right after, when the
+//! background thread has put back what has come to rest, and after `compact`. The names get longer by the moves, so each get is
+//! measured beside one in a database into which the same names were put.
 //!
 //! Paths come from the list that `RAMUS_PATHS` names (one a line), `RAMUS_BENCH_KEYS` of them (two million without it);
 //! `RAMUS_BENCH_MOVES` is the number of moves (100,000 without it).
@@ -9,12 +10,14 @@ mod common;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use common::{Random, in_random_order, listed_paths, number};
+use common::{Random, in_random_order, listed_paths, loaded, median, number, timed};
 use ramus::{Db, Durability, Entry, ErrorKind, IfExists, Options, Tree};
 
 const VALUE: [u8; 96] = [7; 96];
 /// Gets in one measurement.
 const GETS: usize = 300_000;
+/// Parts it is done in.
+const ROUNDS: usize = 15;
 /// Keys whose names are followed through the moves.
 const NAMES: usize = 5_000;
 /// None of them gets longer than this: names would soon be at the limit of keys.
@@ -29,40 +32,54 @@ fn some_ancestor<'k>(random: &mut Random, key: &'k [u8]) -> Option<&'k [u8]> {
     (!ends.is_empty()).then(|| &key[..=ends[random.next() % ends.len()]])
 }
 
-/// Median nanoseconds of a get, over rounds of keys in random order that are there now.
-fn get_nanos(tree: &Tree, random: &mut Random) -> f64 {
-    let mut keys: Vec<Vec<u8>> = Vec::new();
-    for entry in tree.iter().keys_only() {
-        if let Entry::Record { key, .. } = entry.expect("a record") {
-            keys.push(key);
-        }
-    }
-    let probes: Vec<usize> = (0..GETS).map(|_| random.next() % keys.len()).collect();
-    let mut rounds: Vec<f64> = probes
-        .chunks(GETS / 15)
-        .map(|round| {
-            let started = Instant::now();
-            for at in round {
-                black_box(tree.get(&keys[*at]).expect("get").expect("a record"));
-            }
-            started.elapsed().as_nanos() as f64 / round.len() as f64
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
+/// The keys that are there, in order.
+fn keys_of(tree: &Tree) -> Vec<Vec<u8>> {
+    let keys = tree.iter().keys_only().map(|entry| match entry.expect("an entry") {
+        Entry::Record { key, .. } => key,
+        Entry::CommonPrefix(_) => unreachable!("no delimiter was asked for"),
+    });
+    keys.collect()
 }
 
-fn report(what: &str, db: &Db, random: &mut Random) {
+/// Median nanoseconds of a get, in processor time, over rounds of keys in random order, with the trees taking turns.
+fn get_nanos<const TREES: usize>(
+    trees: [&Tree; TREES],
+    random: &mut Random,
+    keys: &[Vec<u8>],
+) -> [f64; TREES] {
+    let mut rounds: [Vec<f64>; TREES] = [(); TREES].map(|()| Vec::new());
+    for _ in 0..ROUNDS {
+        let probes: Vec<&[u8]> = (0..GETS / ROUNDS).map(|_| &*keys[random.next() % keys.len()]).collect();
+        for (tree, rounds) in trees.iter().zip(&mut rounds) {
+            let seconds = timed(|| {
+                for key in &probes {
+                    black_box(tree.get(key).expect("get").expect("a record"));
+                }
+            });
+            rounds.push(seconds * 1e9 / probes.len() as f64);
+        }
+    }
+    rounds.map(median)
+}
+
+/// Fill, mounts, and a get beside one in a database into which the same keys were put in random order.
+fn report(what: &str, db: &Db, random: &mut Random, options: &Options) {
     let stats = db.survey().expect("survey");
     let survey = stats.survey.as_ref().expect("a survey was asked for");
     let blobs = survey.leaf_blobs + survey.inner_blobs;
+    let keys = keys_of(&db.default_tree());
+    let bytes: usize = keys.iter().map(Vec::len).sum();
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let anew = loaded(options.clone(), dir.path(), &in_random_order(keys.clone(), keys.len()), &VALUE);
+    let [own, other] = get_nanos([&db.default_tree(), &anew.default_tree()], random, &keys);
     println!(
-        "{what:<22} {:>8.1} % full {:>8} blobs {:>8} mounts {:>3} limbs deep {:>8.0} ns a get",
+        "{what:<22} {:>6.1} % full {:>7} blobs {:>6} mounts {:>3} limbs deep, keys of {:>4.0} bytes: {own:>6.0} ns a get, {:.2} of one put anew",
         survey.live_bytes as f64 * 100.0 / (blobs * 65_536) as f64,
         blobs,
         survey.mounts,
         survey.limb_depth,
-        get_nanos(&db.default_tree(), random),
+        bytes as f64 / keys.len() as f64,
+        own / other,
     );
 }
 
@@ -75,15 +92,16 @@ fn main() {
     let keys = in_random_order(paths, count);
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let batched = Durability::Batched { bytes: 64 << 10, interval: None };
-    let options = Options::new().durability(batched).cache_bytes(4 << 30).journal_bytes(2 << 30);
-    let db = options.flush_on_drop(false).open(dir.path().join("db")).expect("the database opens");
+    let options =
+        Options::new().durability(batched).cache_bytes(4 << 30).journal_bytes(2 << 30).flush_on_drop(false);
+    let db = options.open(dir.path().join("db")).expect("the database opens");
     let tree = db.default_tree();
     for key in &keys {
         tree.put(key, VALUE).expect("put");
     }
     let mut random = Random(7);
     println!("{} keys, {moves} moves", keys.len());
-    report("before", &db, &mut random);
+    report("before", &db, &mut random, &options);
 
     // The names that some of the keys have by now: directories of all sizes are above them.
     let mut names: Vec<Vec<u8>> = keys.iter().take(NAMES).cloned().collect();
@@ -121,7 +139,9 @@ fn main() {
         at(0.99),
         at(1.0)
     );
-    report("right after", &db, &mut random);
+    db.pause_background();
+    report("right after", &db, &mut random, &options);
+    db.resume_background();
 
     let mut mounts = u64::MAX;
     loop {
@@ -132,8 +152,8 @@ fn main() {
         }
         mounts = now;
     }
-    report("after background work", &db, &mut random);
+    report("after background work", &db, &mut random, &options);
     db.compact().expect("compact");
-    report("after compact", &db, &mut random);
+    report("after compact", &db, &mut random, &options);
     assert!(db.check().expect("check").is_sound());
 }

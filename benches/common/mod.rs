@@ -3,6 +3,8 @@
 
 pub(crate) mod device;
 
+use std::time::{Duration, Instant};
+
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -65,4 +67,21 @@ pub(crate) fn number(name: &str, usual: usize) -> usize {
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
+}
+
+/// The processor time of this thread, or the time since `start`.
+fn processor_time(start: Instant) -> Duration {
+    // The system brings the number up to date when it switches threads.
+    std::thread::yield_now();
+    let read = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = read.and_then(|text| text.split(' ').next()?.parse().ok()).filter(|nanos| *nanos > 0);
+    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
+}
+
+/// The seconds of this thread's processor time that `work` takes.
+pub(crate) fn timed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    let before = processor_time(start);
+    work();
+    (processor_time(start) - before).as_secs_f64()
 }
