@@ -18,6 +18,8 @@ use tempfile::TempDir;
 const VALUE: [u8; 96] = [7; 96];
 /// Directories of one size that are timed.
 const SAMPLES: usize = 15;
+/// Deletes of one size at the least.
+const DELETES: usize = 7;
 
 /// A directory and how many paths are below it.
 #[derive(Debug, Clone)]
@@ -151,17 +153,29 @@ fn first_moves(rig: &Rig) {
     }
 }
 
-/// Deletes of whole directories, smallest first: some are below others.
+/// Deletes of whole directories, smallest first: some are below others. Where there are few of a size, some more in trees into
+/// which their keys are put anew.
 fn deletes(rig: &Rig) {
     println!("{:>9} {:>9} {:>12}", "entries", "samples", "delete");
     for (size, picked) in &rig.sizes {
         let mut times = Vec::new();
+        let mut delete = |tree: &Tree, directory: &Directory| {
+            times.push(timed(|| tree.delete_prefix(&directory.path).map(drop).expect("deleted")));
+        };
         for directory in picked {
-            times.push(timed(|| {
-                rig.tree.delete_prefix(&directory.path).map(drop).expect("deleted");
-            }));
+            delete(&rig.tree, directory);
         }
-        println!("{size:>9} {:>9} {:>12.1?}", picked.len(), median(times));
+        for n in picked.len()..DELETES {
+            let directory = &picked[n % picked.len()];
+            let copy = rig.db.tree(&format!("copy-{n}")).expect("a tree");
+            for key in rig.keys.iter().filter(|key| key.starts_with(&directory.path)) {
+                copy.put(key, VALUE).expect("put");
+            }
+            wait_until_settled(&rig.db);
+            delete(&copy, directory);
+            rig.db.drop_tree(copy.name()).expect("dropped");
+        }
+        println!("{size:>9} {:>9} {:>12.1?}", times.len(), median(times));
     }
 }
 
