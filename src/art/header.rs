@@ -37,6 +37,8 @@ pub(crate) const HEADER_BYTES: usize = 64;
 
 /// Cache lines worth fetching ahead of a search: the header and most nodes of a packed leaf blob (measured: DESIGN.md §10).
 const PREFETCH_LINES: usize = 48;
+/// Cache lines that an entry usually takes.
+const END_LINES: usize = 3;
 
 const AT_MAGIC: usize = 0;
 const AT_FORMAT: usize = 4;
@@ -168,6 +170,14 @@ impl<'a> Blob<'a> {
     pub(crate) fn prefetch(self) {
         for line in 0..PREFETCH_LINES {
             self.w.prefetch(line * 64);
+        }
+    }
+
+    /// Has the processor fetch the place where the next entry goes.
+    #[inline]
+    pub(crate) fn prefetch_end(self) {
+        for line in 0..END_LINES {
+            self.w.prefetch(self.heap_end() as usize + line * 64);
         }
     }
 

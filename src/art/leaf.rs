@@ -161,19 +161,7 @@ pub(super) fn copy(blob: Blob<'_>, offset: usize, source: Blob<'_>, from: Leaf, 
     let kept = from.suffix_len().saturating_sub(strip);
     let at = write_at(blob, offset, kind, version.unwrap_or(0), lead.len() + kept, from.value_len());
     blob.w.write(at, lead);
-    copy_bytes(blob.w, at + lead.len(), source.w, from.suffix_at() + strip, kept + from.value_len());
-}
-
-/// Copies bytes between blobs at any alignment.
-pub(super) fn copy_bytes(w: Words<'_>, target: usize, from: Words<'_>, source: usize, len: usize) {
-    let mut done = 0;
-    while done + 8 <= len {
-        w.write(target + done, &from.u64_at(source + done).to_le_bytes());
-        done += 8;
-    }
-    if done < len {
-        w.write(target + done, &from.u64_at(source + done).to_le_bytes()[..len - done]);
-    }
+    blob.w.copy(at + lead.len(), source.w, from.suffix_at() + strip, kept + from.value_len());
 }
 
 /// Overwrites version and value where they fit into the leaf's place; false when they do not.

@@ -9,7 +9,6 @@
 //! ```
 
 use super::header::Blob;
-use super::leaf::copy_bytes;
 use super::simd;
 use super::words::Words;
 
@@ -302,7 +301,7 @@ impl Node {
         let kind = kind_for(children.max(self.children()));
         let offset = blob.allocate(node_bytes(kind, terminal, self.prefix_len()))?;
         let mut new = write_empty(blob.w, offset, kind, terminal, self.prefix_len());
-        copy_bytes(blob.w, new.prefix_at(), blob.w, self.prefix_at(), self.prefix_len());
+        blob.w.copy(new.prefix_at(), blob.w, self.prefix_at(), self.prefix_len());
         new.append_children(blob.w, self, blob.w);
         if self.has_terminal() {
             new.set_terminal(blob.w, blob.w.u16_at(self.terminal_slot()));

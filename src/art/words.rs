@@ -167,14 +167,11 @@ impl<'a> Words<'a> {
         let mut at = offset;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (index, lane) = (at >> 3, at & 7);
-            let n = rest.len().min(8 - lane);
+            let n = rest.len().min(8 - (at & 7));
             if n == 8 {
-                self.set_word(index, load_u64(rest));
+                self.set_word(at >> 3, load_u64(rest));
             } else {
-                let mask = (u64::MAX >> (64 - 8 * n)) << (8 * lane);
-                let value = load_tail(&rest[..n]) << (8 * lane);
-                self.set_word(index, self.word(index) & !mask | value);
+                self.put_bytes(at, load_tail(&rest[..n]), n);
             }
             at += n;
             rest = &rest[n..];
@@ -184,21 +181,43 @@ impl<'a> Words<'a> {
     /// Moves `len` bytes from `source` down to `target` (`target <= source`), any alignment.
     pub(crate) fn move_down(self, target: usize, source: usize, len: usize) {
         debug_assert!(target <= source);
-        let mut done = 0;
+        // Each word is read before one that it reaches into is written.
+        self.copy(target, self, source, len);
+    }
+
+    /// Copies `len` bytes at `source` of another blob to `target`, any alignment; within one blob only downwards.
+    pub(crate) fn copy(self, target: usize, from: Words<'_>, source: usize, len: usize) {
+        let lane = target & 7;
+        let first = len.min((8 - lane) & 7);
+        self.put_bytes(target, from.u64_at(source), first);
+        let mut done = first;
         while done + 8 <= len {
-            let value = self.u64_at(source + done);
-            self.write(target + done, &value.to_le_bytes());
+            self.set_word((target + done) >> 3, from.u64_at(source + done));
             done += 8;
         }
-        if done < len {
-            let value = self.tail(source + done, len - done);
-            self.write(target + done, &value.to_le_bytes()[..len - done]);
+        self.put_bytes(target + done, from.u64_at(source + done), len - done);
+    }
+
+    /// Writes the first `bytes` bytes of a word, under eight of them, none of which lies in the next word.
+    #[inline(always)]
+    fn put_bytes(self, offset: usize, value: u64, bytes: usize) {
+        if bytes == 0 {
+            return;
         }
+        let (index, shift) = (offset >> 3, (offset & 7) * 8);
+        let mask = (u64::MAX >> (64 - 8 * bytes)) << shift;
+        self.set_word(index, self.word(index) & !mask | value << shift & mask);
     }
 
     /// Appends the image of the first `bytes` bytes to `out`.
     pub(crate) fn image(self, bytes: usize, out: &mut Vec<u8>) {
         self.append_to(0, bytes, out);
+    }
+
+    /// Reads all lines of the first `bytes` bytes in order, which is many times faster than to come by each of them later.
+    pub(crate) fn warm(self, bytes: usize) {
+        let lines = (0..bytes.min(BLOB_BYTES)).step_by(64);
+        std::hint::black_box(lines.fold(0, |all, at| all | self.word(at >> 3)));
     }
 
     /// Copies the first `bytes` bytes of `from`.
@@ -308,6 +327,25 @@ mod tests {
             for len in 0..=text.len() {
                 assert_eq!(words.starts(13, len, &other), len <= cut, "{len} of {cut}");
                 assert_eq!(words.starts(13, len, &text[..cut]), len <= cut, "{len} of {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_copied_from_any_alignment_to_any() {
+        let source = Scratch::new();
+        let bytes: Vec<u8> = (0..100).map(|b: u8| b.wrapping_mul(37)).collect();
+        source.words().write(0, &bytes);
+        for (at, from) in (0..9).flat_map(|at| (0..9).map(move |from| (at, from))) {
+            for len in 0..40 {
+                let scratch = Scratch::new();
+                scratch.words().write(0, &[0xEE; 80]);
+                scratch.words().copy(at, source.words(), from, len);
+                let mut out = Vec::new();
+                scratch.words().append_to(0, 80, &mut out);
+                let mut expected = vec![0xEE; 80];
+                expected[at..at + len].copy_from_slice(&bytes[from..from + len]);
+                assert_eq!(out, expected, "{len} bytes from {from} to {at}");
             }
         }
     }

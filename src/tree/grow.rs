@@ -40,8 +40,8 @@ impl Want<'_> {
 /// Blobs that one passage changes or makes at the most: the one without room, its parent, a neighbour or a new one.
 const PASSAGE_BLOBS: usize = 3;
 
-/// A compaction is worth it from this much garbage.
-const GARBAGE_WORTH: usize = BLOB_BYTES / 10;
+/// A compaction is worth it from this much garbage: it costs a third of a cut, which packs both halves too.
+const GARBAGE_WORTH: usize = BLOB_BYTES / 16;
 
 impl<'a> Limb<'a> {
     /// Makes room for `need` bytes in the leaf blob of `key`, or at least more than it had: the caller tries again.
@@ -113,10 +113,11 @@ impl<'a> Limb<'a> {
         let target = step.guard.upgrade()?;
         let mut pair = Pair { parent, target, parent_base, delta: base - parent_base };
         let blob = pair.target_blob();
+        blob.w.warm(blob.heap_end() as usize);
         let cut = match want {
             Want::Bytes { need, .. } if blob.room() >= need => return Ok(Grown::Done),
             Want::Bytes { need, .. } => {
-                if blob.garbage() as usize >= GARBAGE_WORTH || BLOB_BYTES - blob.live_bytes() >= 2 * need {
+                if blob.garbage() as usize >= GARBAGE_WORTH {
                     compact(&mut pair.target)?;
                     if blob.room() >= need {
                         return Ok(Grown::Done);

@@ -93,6 +93,7 @@ impl<'a> Pair<'a> {
         key: &[u8],
     ) -> bool {
         let target = self.target_blob();
+        blob_of(sibling).w.warm(blob_of(sibling).heap_end() as usize);
         let Some(cut) = edge_cut(target, bytes, neighbour.is_right) else { return false };
         let between = self.spell(key, &cut);
         let own_base = &key[self.parent_base..self.parent_base + self.delta];
@@ -217,10 +218,11 @@ fn cut_after(blob: Blob<'_>, bytes: usize, right: bool) -> Result<Vec<u8>, usize
     } else {
         cursor.first()
     }
-    let mut sum = 0;
+    let (mut sum, mut edge) = (0, Vec::new());
     while let Some(leaf) = cursor.leaf() {
         sum += leaf.bytes() + 8;
-        let edge = cursor.key().to_vec();
+        edge.clear();
+        edge.extend_from_slice(cursor.key());
         if right {
             cursor.retreat()
         } else {

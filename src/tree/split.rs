@@ -91,8 +91,13 @@ struct Entries {
 
 impl Entries {
     fn of(blob: Blob<'_>) -> Self {
-        let mut entries =
-            Self { keys: Vec::new(), key_ends: Vec::new(), ends: Vec::new(), pointers: Vec::new() };
+        let most = blob.entries() as usize;
+        let mut entries = Self {
+            keys: Vec::with_capacity(blob.key_bytes() as usize),
+            key_ends: Vec::with_capacity(most),
+            ends: Vec::with_capacity(most),
+            pointers: Vec::with_capacity(most),
+        };
         let mut bytes = 0;
         let mut cursor = Cursor::new(blob);
         cursor.first();

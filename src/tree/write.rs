@@ -185,6 +185,7 @@ impl<'a> LockedLeaf<'a> {
     /// that of a recent commit.
     #[inline]
     pub(crate) fn fits_put(&self, key: &[u8], value: usize, sequence: u64) -> bool {
+        self.blob().prefetch_end();
         self.fits(self.need(key, value))
             || self.find(key).is_some_and(|leaf| leaf.takes(self.blob(), value, sequence))
     }
