@@ -174,8 +174,16 @@ impl Packer<'_, '_> {
                 _ => {
                     let index = usize::from(self.to.w.u16_at(slot) & !PENDING_LEAF);
                     let place = leaves.get(index).ok_or(PackError)?;
-                    let (End::Leaf(leaf, ptr), strip) = self.follow(*place, rebase, &mut lead)? else {
-                        return Err(PackError);
+                    let (leaf, ptr, strip) = match (decode(place.ptr), place.slot) {
+                        // Most have no chain above them.
+                        (Target::Leaf(offset) | Target::Mount(offset), slot) if slot != AT_ROOT => {
+                            lead.clear();
+                            (Leaf::at(self.from.w, offset), place.ptr, 0)
+                        }
+                        _ => match self.follow(*place, rebase, &mut lead)? {
+                            (End::Leaf(leaf, ptr), strip) => (leaf, ptr, strip),
+                            (End::Node(_), _) => return Err(PackError),
+                        },
                     };
                     self.copy_leaf(leaf, ptr, place, &lead, strip)?;
                 }

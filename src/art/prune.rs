@@ -1,7 +1,7 @@
 //! Cuts one side of a blob off at a key, in place: what lies on one path is shrunk, whole subtrees are dropped.
-//! Counts and garbage are left wrong: a [`pack`](super::pack) must follow, which makes them anew.
+//! Counts and garbage are left wrong: a [`pack`](super::pack) must follow, or a recount, which make them anew.
 
-use super::header::{AT_ROOT, Blob};
+use super::header::{AT_ROOT, Blob, HEADER_BYTES};
 use super::leaf::Leaf;
 use super::node::{Found, Node};
 use super::ptr::{Target, decode};
@@ -80,5 +80,43 @@ impl Blob<'_> {
                 None => w.set_u16(AT_ROOT, 0),
             }
         }
+    }
+
+    /// Counts what is there anew: what was pruned becomes garbage. Costs a third of packing. False: the blob is not sound.
+    pub(crate) fn recount(self) -> bool {
+        let (mut live, mut entries, mut key_bytes, mut value_bytes) = (HEADER_BYTES, 0, 0, 0);
+        let root = self.w.u16_at(AT_ROOT);
+        let mut todo = Vec::with_capacity(64);
+        todo.extend((root != 0).then_some((root, 0)));
+        while let Some((ptr, above)) = todo.pop() {
+            match decode(ptr) {
+                Target::Leaf(offset) | Target::Mount(offset) => {
+                    let leaf = Leaf::at(self.w, offset);
+                    live += leaf.bytes();
+                    entries += 1;
+                    key_bytes += above + leaf.suffix_len();
+                    value_bytes += leaf.value_len();
+                }
+                Target::Node(offset) => {
+                    let node = Node::at(self.w, offset);
+                    live += node.bytes();
+                    let above = above + node.prefix_len();
+                    if node.has_terminal() {
+                        todo.push((self.w.u16_at(node.terminal_slot()), above));
+                    }
+                    todo.extend(node.all_children(self.w).map(|(_, child)| (child, above + 1)));
+                }
+                Target::Null | Target::Unknown => return false,
+            }
+            if live > self.heap_end() as usize {
+                return false;
+            }
+        }
+        self.set_garbage(self.heap_end() - live as u32);
+        self.set_entries(entries);
+        self.set_key_bytes(key_bytes as u32);
+        self.set_value_bytes(value_bytes as u32);
+        self.set_last_inserted(0);
+        true
     }
 }

@@ -334,16 +334,13 @@ pub(super) fn carry_out(
             if !has_prefix(space, tree, prefix)? {
                 return Ok(false);
             }
-            let taken = space.take(tree.root(), prefix).in_tree(tree)?;
-            space.drop_taken(taken);
+            space.drop_prefix(tree.root(), prefix).in_tree(tree)?;
         }
         Change::DeleteRange { tree, low, high } => {
             if !space.has_range(tree.root(), low, high.as_deref()).in_tree(tree)? {
                 return Ok(false);
             }
-            for taken in space.take_range(tree.root(), low, high.as_deref()).in_tree(tree)? {
-                space.drop_taken(taken);
-            }
+            space.drop_range(tree.root(), low, high.as_deref()).in_tree(tree)?;
         }
     }
     Ok(true)
@@ -403,8 +400,7 @@ fn rename_prefix(
         );
         return Err(Error::invalid(what).into());
     }
-    let replaced = space.take(dst_tree.root(), dst).in_tree(dst_tree)?;
-    space.drop_taken(replaced);
+    space.drop_prefix(dst_tree.root(), dst).in_tree(dst_tree)?;
     let taken = space.take(tree.root(), src).in_tree(tree)?;
     space.hang(dst_tree.root(), dst, taken).in_tree(dst_tree)?;
     Ok(true)

@@ -37,32 +37,27 @@ impl Workspace<'_> {
         self.carve(place.limb, rest, successor(rest).as_deref(), Some(rest.len()))
     }
 
-    /// Lifts everything with a key from `low` to below `high` out of the tree, to be dropped: the keys in it mean nothing.
-    pub(crate) fn take_range(
-        &mut self,
-        root: BlobId,
-        low: &[u8],
-        high: Option<&[u8]>,
-    ) -> Result<Vec<Taken>, Stop> {
-        let mut taken = Vec::new();
-        self.take_between(root, low, high, &mut taken)?;
-        Ok(taken)
+    /// Drops everything whose key starts with `prefix`.
+    pub(crate) fn drop_prefix(&mut self, root: BlobId, prefix: &[u8]) -> Result<(), Stop> {
+        let place = self.place(root, prefix)?;
+        let rest = &prefix[place.offset..];
+        let taken = match place.exact {
+            Some(_) => self.take(root, prefix)?,
+            None => self.carve(place.limb, rest, successor(rest).as_deref(), None)?,
+        };
+        self.drop_taken(taken);
+        Ok(())
     }
 
-    fn take_between(
-        &mut self,
-        root: BlobId,
-        low: &[u8],
-        high: Option<&[u8]>,
-        taken: &mut Vec<Taken>,
-    ) -> Result<(), Stop> {
+    /// Drops everything with a key from `low` to below `high`.
+    pub(crate) fn drop_range(&mut self, root: BlobId, low: &[u8], high: Option<&[u8]>) -> Result<(), Stop> {
         let (mut low, mut high) = (low.to_vec(), high.map(<[u8]>::to_vec));
         // A mount that an end of the range crosses is cut inside, innermost first, and stays.
         if let Some((path, limb)) = self.mount_on(root, &low)? {
             let mount = low[..path].to_vec();
             let end = high.as_deref().and_then(|high| high.strip_prefix(mount.as_slice()));
             if path < low.len() || end.is_some_and(|end| !end.is_empty()) {
-                self.take_between(BlobId(limb.id), &low[path..], end, taken)?;
+                self.drop_range(BlobId(limb.id), &low[path..], end)?;
                 match successor(&mount) {
                     Some(next) if end.is_none() => low = next,
                     _ => return Ok(()),
@@ -74,17 +69,18 @@ impl Workspace<'_> {
             && path < end.len()
         {
             let mount = end[..path].to_vec();
-            self.take_between(BlobId(limb.id), &[], Some(&end[path..]), taken)?;
+            self.drop_range(BlobId(limb.id), &[], Some(&end[path..]))?;
             high = Some(mount);
         }
         if high.as_deref().is_none_or(|high| low.as_slice() < high) {
-            taken.push(self.carve(root, &low, high.as_deref(), None)?);
+            let taken = self.carve(root, &low, high.as_deref(), None)?;
+            self.drop_taken(taken);
         }
         Ok(())
     }
 
     /// Cuts a range out of one limb; no mount reaches over its ends. `strip`: all keys in the range start with the first
-    /// so many bytes of `low`, and lose them; None: what is cut out is only going to be dropped.
+    /// so many bytes of `low`, and lose them; None: all of it is to be dropped, and what is returned need not be all.
     pub(super) fn carve(
         &mut self,
         limb: BlobId,
@@ -125,8 +121,8 @@ impl Workspace<'_> {
     ) -> Result<Taken, Stop> {
         let from = low.get(leaf.base..).unwrap_or(&[]);
         let to = high.map(|high| high.get(leaf.base..).unwrap_or(&[]));
-        let (keys, bytes) = self.peek(leaf.id, |blob| {
-            let (mut keys, mut bytes) = (Vec::new(), 0);
+        let (keys, bytes, limbs) = self.peek(leaf.id, |blob| {
+            let (mut keys, mut bytes, mut limbs) = (Vec::new(), 0, Vec::new());
             let mut cursor = Cursor::new(blob);
             cursor.seek(from);
             while let Some(found) = cursor.leaf() {
@@ -134,14 +130,25 @@ impl Workspace<'_> {
                     break;
                 }
                 bytes += found.bytes() + 8;
+                limbs.extend(cursor.mount().map(|limb| BlobId(limb.id)));
                 keys.push(cursor.key().to_vec());
                 cursor.advance();
             }
-            (keys, bytes)
+            (keys, bytes, limbs)
         })?;
         if keys.is_empty() {
             return Ok(Taken::Nothing);
         }
+        let Some(strip) = strip else {
+            let blob = self.edit(leaf.id)?;
+            for key in &keys {
+                blob.remove(key);
+            }
+            let is_sparse = blob.live_bytes() < MERGE_ONE_BELOW;
+            self.has_cut |= is_sparse;
+            self.reclaim.extend(limbs);
+            return Ok(Taken::Nothing);
+        };
         let blob = self.edit(leaf.id)?;
         let part = copy_of(blob);
         let cut = Blob::new(part.words());
@@ -152,8 +159,7 @@ impl Workspace<'_> {
             cut.prune(to, Keep::Below);
         }
         let content = Scratch::new();
-        let strip = strip.map_or(0, |strip| strip - leaf.base);
-        if cut.pack(content.words(), Rebase { lead: &[], strip }).is_err() {
+        if cut.pack(content.words(), Rebase { lead: &[], strip: strip - leaf.base }).is_err() {
             return Err(Stop::Corrupt(leaf.id, "a part of it cannot be packed"));
         }
         for key in &keys {
@@ -193,12 +199,20 @@ impl Workspace<'_> {
             (None, None) => low.is_empty(),
         };
         self.has_cut = true;
-        let mut left = None;
+        let (mut left, mut is_first_gone) = (None, false);
         if !begins {
             let base = base_of(parts[0]);
-            let (stays, goes) = self.split(BlobId(parts[0].id), base, low, [0, least])?;
+            let shed = if strip.is_none() { self.shed(parts[0], &low[base..], Keep::Below)? } else { None };
+            is_first_gone = shed.is_some();
+            let stays = match shed {
+                Some(stays) => stays,
+                None => {
+                    let (stays, goes) = self.split(BlobId(parts[0].id), base, low, [0, least])?;
+                    parts[0] = part_of(base, goes);
+                    stays
+                }
+            };
             left = Some(Piece { child: stays, base });
-            parts[0] = part_of(base, goes);
         }
         // What goes of the last child, and what stays of it.
         let ends = match (&next, to) {
@@ -206,12 +220,21 @@ impl Workspace<'_> {
             (Some(next), Some(to)) => next == to,
             (None, Some(_)) => top.high.as_deref() == high,
         };
-        let mut right = None;
+        let (mut right, mut is_last_gone) = (None, false);
         if !ends && let Some(high) = high {
             let base = base_of(parts[last]);
-            let (goes, stays) = self.split(BlobId(parts[last].id), base, high, [least, 0])?;
+            let shed =
+                if strip.is_none() { self.shed(parts[last], &high[base..], Keep::From)? } else { None };
+            is_last_gone = shed.is_some();
+            let stays = match shed {
+                Some(stays) => stays,
+                None => {
+                    let (goes, stays) = self.split(BlobId(parts[last].id), base, high, [least, 0])?;
+                    parts[last] = part_of(base, goes);
+                    stays
+                }
+            };
             right = Some(Piece { child: stays, base });
-            parts[last] = part_of(base, goes);
         }
         let content = self.part(top, second, to, strip)?;
         let blob = self.edit(top.id)?;
@@ -222,14 +245,40 @@ impl Workspace<'_> {
         // All but the first and the last child are in there as they are.
         let strip = strip.map_or(0, |strip| strip - top.base);
         let moved = Blob::new(content.words());
+        let mut is_whole = moved.entries() as usize == last;
         moved.set_leftmost_child(parts[0]);
-        if moved.entries() as usize != last || !moved.set_child(Some(&inside[last - 1][strip..]), parts[last])
-        {
+        match &inside[last - 1][strip..] {
+            separator if is_last_gone => is_whole &= moved.remove(separator),
+            separator => is_whole &= moved.set_child(Some(separator), parts[last]),
+        }
+        if is_first_gone {
+            if moved.entries() == 0 {
+                return Ok(Taken::Nothing);
+            }
+            moved.set_leftmost_child(parts[1]);
+            is_whole &= moved.remove(&inside[0][strip..]);
+        }
+        if !is_whole {
             return Err(Stop::Corrupt(top.id, "a separator was lost"));
         }
         self.follow(moved, strip)?;
         let id = self.create_with(content)?;
         Ok(Taken::Limb(self.peek(id, |blob| blob.as_child(0))?))
+    }
+
+    /// Drops what a leaf blob has on the other side of `cut`, relative to it: no part of it need become a blob of its own to be
+    /// reclaimed. Returns the rest; None: it is no leaf blob, or limbs may be mounted in it.
+    fn shed(&mut self, child: Child, cut: &[u8], keep: Keep) -> Result<Option<Child>, Stop> {
+        let id = BlobId(child.id);
+        if !self.peek(id, |blob| blob.is_leaf() && !blob.below().mounts())? {
+            return Ok(None);
+        }
+        let blob = self.edit(id)?;
+        blob.prune(cut, keep);
+        match blob.recount() {
+            true => Ok(Some(blob.as_child(0))),
+            false => Err(Stop::Corrupt(id, "what is left of it cannot be counted")),
+        }
     }
 
     /// Closes the hole between `left` and `right`: one of them takes its range over if its bases start both ends of it, else

@@ -179,7 +179,11 @@ impl Workspace<'_> {
                 from.set_leftmost_child(Child { delta: delta(bases[1]), ..new });
             }
         }
-        let left = self.half(id, below, bases[0].saturating_sub(base))?;
+        // The left one keeps its place, so it need not be packed where its base stays.
+        let left = match bases[0].saturating_sub(base) {
+            0 if below.recount() => left,
+            strip => self.half(id, below, strip)?,
+        };
         let right = self.half(id, from, bases[1].saturating_sub(base))?;
         self.replace(id, left)?;
         let new = self.create_with(right)?;

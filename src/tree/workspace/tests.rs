@@ -251,8 +251,7 @@ pub(super) fn move_in_model(model: &mut Model, src: &[u8], dst: &[u8]) {
 
 pub(super) fn move_prefix(rig: &Rig, src: &[u8], dst: &[u8]) {
     rig.change(|space, root| {
-        let old = space.take(root, dst)?;
-        space.drop_taken(old);
+        space.drop_prefix(root, dst)?;
         let taken = space.take(root, src)?;
         space.hang(root, dst, taken)
     });
@@ -435,11 +434,7 @@ proptest! {
                 }
                 Step::DeletePrefix(key, n) => {
                     let prefix = cut(&key, n);
-                    rig.change(|space, root| {
-                        let taken = space.take(root, &prefix)?;
-                        space.drop_taken(taken);
-                        Ok(())
-                    });
+                    rig.change(|space, root| space.drop_prefix(root, &prefix));
                     for key in below(&model, &prefix) {
                         model.remove(&key);
                     }
@@ -448,12 +443,7 @@ proptest! {
                     let (low, high) = if a < b { (a, b) } else { (b, a) };
                     let there = rig.change(|space, root| space.has_range(root, &low, Some(&high)));
                     prop_assert_eq!(there, model.range(low.clone()..high.clone()).next().is_some());
-                    rig.change(|space, root| {
-                        for taken in space.take_range(root, &low, Some(&high))? {
-                            space.drop_taken(taken);
-                        }
-                        Ok(())
-                    });
+                    rig.change(|space, root| space.drop_range(root, &low, Some(&high)));
                     model.retain(|key, _| *key < low || *key >= high);
                 }
                 Step::Fill(key, count, salt) => {
