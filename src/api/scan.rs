@@ -8,8 +8,8 @@ use crate::engine::Listing;
 use crate::error::{Error, Result};
 use crate::tree::{Page, PageRequest, successor};
 
-/// Entries asked for in the first page; each further one asks for twice as many.
-const PAGE_ENTRIES_MIN: usize = 64;
+/// Entries asked for in the first page, unless the limit is a smaller page; each further one asks for twice as many.
+const PAGE_ENTRIES_MIN: usize = 128;
 const PAGE_ENTRIES_MAX: usize = 1024;
 
 /// A listing: first its options are set, then it is an iterator of `Result<Entry>`, or lends its items one by one by
@@ -131,7 +131,8 @@ impl Scan {
             reverse: listing.reverse,
             keys_only: listing.keys_only,
             delimiter: listing.delimiter.map(|byte| (byte, listing.prefix_len)),
-            entries_max: self.page_entries.min(listing.left),
+            // One page, where that is known to be enough.
+            entries_max: if listing.left <= PAGE_ENTRIES_MAX { listing.left } else { self.page_entries },
         };
         self.next = 0;
         let page = &mut self.page;

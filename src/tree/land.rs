@@ -22,6 +22,13 @@ pub(super) fn separators<'a>(step: &Step<'a>, key: &[u8]) -> Walk<'a> {
     Walk::new(step.blob(), &key[..step.base.min(key.len())], WalkMemory::default())
 }
 
+impl Step<'_> {
+    /// The length of the path of the mount that `key` leads into, from a leaf blob.
+    pub(super) fn mounted(&self, key: &[u8]) -> Option<usize> {
+        self.blob().mount_on(key.get(self.base..).unwrap_or(&[])).map(|(len, _)| self.base + len)
+    }
+}
+
 impl Landing<'_> {
     /// The end of the leaf blob's range, None: no bound; that of a mounted limb ends where the mount's does. As it was when the
     /// leaf blob was come to, `key` being where.
@@ -36,10 +43,10 @@ impl Landing<'_> {
                 return Ok(fence);
             }
         }
-        Ok(if self.offset > 0 { successor(&key[..self.offset]) } else { None })
+        Ok(self.end(key))
     }
 
-    /// The beginning of the leaf blob's range, None: no bound.
+    /// The beginning of the leaf blob's range, None: no bound; likewise.
     pub(super) fn low(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
         let above = [key, &[0]].concat();
         for step in self.path.iter().rev() {
@@ -52,6 +59,78 @@ impl Landing<'_> {
             }
         }
         Ok((self.offset > 0).then(|| key[..self.offset].to_vec()))
+    }
+}
+
+impl<'a> Landing<'a> {
+    /// Goes on, in the same limb, to the leaf blob that holds `bound` or would; if that is this one, to the next, and `bound`
+    /// becomes the least key that may be there. `at` is where this one was come to, `bound` at least that. False: the limb
+    /// ends here, or before the bound. After an error the landing is of no use.
+    pub(super) fn hop(
+        &mut self,
+        limb: &Limb<'a>,
+        at: &[u8],
+        bound: &mut Vec<u8>,
+        memory: &mut WalkMemory,
+    ) -> Result<bool, Stop> {
+        let mut through = self.leaf.guard.id().0;
+        // Whether the bound, if it is in the range of `through` at all, is in this leaf blob's, which has been listed.
+        let mut is_done = true;
+        for depth in (0..self.path.len()).rev() {
+            let parent = self.path[depth];
+            let (blob, base) = (parent.blob(), parent.base);
+            let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), std::mem::take(memory));
+            // A bound behind the blob's range need not start with its base.
+            let is_near = at.get(..base) == bound.get(..base);
+            if is_near {
+                bound.push(0);
+                walk.seek(bound);
+                bound.pop();
+            }
+            // With a separator above it the bound is in the blob's range; without one in a root's, or behind.
+            let has_above = walk.is_on();
+            if has_above {
+                walk.retreat()
+            } else {
+                walk.last()
+            }
+            let floor = walk.leaf().map_or_else(|| blob.leftmost_child(), |leaf| blob.child_of(leaf));
+            let is_here = is_done && floor.id == through;
+            if !has_above && (is_here || !is_near || depth > 0) {
+                *memory = walk.into_memory();
+                parent.validate()?;
+                (through, is_done) = (parent.guard.id().0, is_here && is_near);
+                continue;
+            }
+            let (child, key) = match is_here {
+                false => (floor, bound.clone()),
+                true => {
+                    if walk.is_on() {
+                        walk.advance()
+                    } else {
+                        walk.first()
+                    }
+                    (blob.child_of(walk.leaf().ok_or(Stop::Restart)?), walk.spell())
+                }
+            };
+            *memory = walk.into_memory();
+            self.path.truncate(depth + 1);
+            let mut step = limb.child_step(&parent, child, key.len())?;
+            while !step.blob().is_leaf() {
+                let child = step.blob().child_for(key.get(step.base..).unwrap_or(&[]));
+                let next = limb.child_step(&step, child, key.len())?;
+                self.path.push(step);
+                step = next;
+            }
+            (self.leaf, *bound) = (step, key);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The end of the limb, None: no bound.
+    pub(super) fn end(&self, key: &[u8]) -> Option<Vec<u8>> {
+        if self.offset > 0 { successor(&key[..self.offset]) } else { None }
     }
 }
 

@@ -137,6 +137,16 @@ impl Page {
         self.len() >= request.entries_max || self.memory.bytes.len() >= PAGE_BYTES
     }
 
+    /// How much the page has, to [`cut`](Self::cut) it back to.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.memory.items.len(), self.memory.bytes.len())
+    }
+
+    pub(super) fn cut(&mut self, (items, bytes): (usize, usize)) {
+        self.memory.items.truncate(items);
+        self.memory.bytes.truncate(bytes);
+    }
+
     /// What walks work with.
     pub(super) fn walk_memory(&mut self) -> &mut WalkMemory {
         &mut self.memory.walk

@@ -1,12 +1,11 @@
 //! Listing: fills pages of entries, one leaf blob at a time.
 //!
-//! A page is exact for the moment at which its leaf blob was come to; the next page starts from where this one
-//! ended by key, so nothing needs to stay latched between two steps.
+//! What a page has of a leaf blob is exact for the moment at which that was come to. Forward a page goes on from leaf blob to leaf
+//! blob, by way of the inner blobs that it came through, if they are as they were; else, and in reverse after each leaf blob, the
+//! next page starts from where this one ended, by key. So nothing needs to stay latched between two steps.
 //!
 //! A page that comes to a mount ends before it, and the next one begins in the mounted limb; one that comes to the end of a
 //! mounted limb ends there, and the next one begins beside the mount's range. Each such step moves the bound.
-//!
-//! Where a leaf blob's range ends is asked for only by a page that comes to it: of the blobs above, as they were.
 
 use crate::art::{Blob, Leaf, Walk, Words};
 use crate::error::Result;
@@ -80,16 +79,47 @@ impl<'a> Limb<'a> {
     }
 
     fn fill_forward(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
-        let landing = self.land(request.low)?;
-        let leaf = &landing.leaf;
-        let end = page.fill_from(leaf.blob(), leaf.base, request);
-        leaf.validate()?;
-        page.resume = match end {
-            End::Over => None,
-            End::At(bound) => Some(bound),
-            End::Blob => page.behind(landing.high(request.low)?, request),
-        };
-        Ok(())
+        let mut landing = self.land(request.low)?;
+        let mut hopped_to: Option<Vec<u8>> = None;
+        loop {
+            let at = hopped_to.as_deref().unwrap_or(request.low);
+            let before = page.mark();
+            let end = page.fill_from(landing.leaf.blob(), landing.leaf.base, at, request);
+            if let Err(stop) = landing.leaf.validate() {
+                // What other leaf blobs gave still counts.
+                page.cut(before);
+                page.resume = hopped_to;
+                return if page.resume.is_some() { Ok(()) } else { Err(stop) };
+            }
+            let is_over = |bound: &[u8]| request.high.is_some_and(|high| bound >= high);
+            let rest = match end {
+                End::Over => None,
+                End::At(bound) => {
+                    page.resume = Some(bound);
+                    None
+                }
+                End::Blob => page.rest(at).filter(|rest| !is_over(rest)),
+            };
+            let Some(mut bound) = rest else { return Ok(()) };
+            if page.is_full(request) {
+                page.resume = Some(bound);
+                return Ok(());
+            }
+            match landing.hop(self, at, &mut bound, page.walk_memory()) {
+                Ok(true) if is_over(&bound) => return Ok(()),
+                Ok(true) if landing.leaf.mounted(&bound).is_none() => hopped_to = Some(bound),
+                Ok(false) => {
+                    page.resume = page.behind(landing.end(at), at, request);
+                    return Ok(());
+                }
+                Err(stop) if page.len() == 0 => return Err(stop),
+                // The next page begins inside a mount, or waits for what is missing.
+                Ok(true) | Err(_) => {
+                    page.resume = Some(bound);
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn fill_reverse(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
@@ -119,31 +149,39 @@ impl LockedLeaf<'_> {
     pub(crate) fn fill(&self, fence: Option<&[u8]>, request: &PageRequest<'_>, page: &mut Page) {
         page.clear();
         if request.high.is_none_or(|high| request.low < high) {
-            page.resume = match page.fill_from(self.blob(), self.base(), request) {
+            page.resume = match page.fill_from(self.blob(), self.base(), request.low, request) {
                 End::Over => None,
                 End::At(bound) => Some(bound),
-                End::Blob => page.behind(fence.map(<[u8]>::to_vec), request),
+                End::Blob => page.behind(fence.map(<[u8]>::to_vec), request.low, request),
             };
         }
     }
 }
 
 impl Page {
-    /// Where a scan goes on, forward, that came to the end of a leaf blob, `fence`.
-    fn behind(&self, fence: Option<Vec<u8>>, request: &PageRequest<'_>) -> Option<Vec<u8>> {
-        let mut next = fence?;
-        if let Some(last) = self.last().filter(|last| last.rolled) {
-            // The next leaf blob may begin with more of what was rolled up. None: all keys to the end start with it.
-            next = next.max(successor(last.key)?);
-        }
+    /// The least key, from `at` on, that a scan has not listed, forward, after the last one of the page. None: there can be none.
+    fn rest(&self, at: &[u8]) -> Option<Vec<u8>> {
+        let behind = match self.last() {
+            None => Vec::new(),
+            // None: all keys to the end start with it.
+            Some(last) if last.rolled => successor(last.key)?,
+            Some(last) => [last.key, &[0]].concat(),
+        };
+        Some(if behind.as_slice() > at { behind } else { at.to_vec() })
+    }
+
+    /// Where a scan goes on, forward, that came to `fence` from `at`.
+    fn behind(&self, fence: Option<Vec<u8>>, at: &[u8], request: &PageRequest<'_>) -> Option<Vec<u8>> {
+        // Behind the fence there may be more of what was rolled up.
+        let next = fence?.max(self.rest(at)?);
         request.high.is_none_or(|high| next.as_slice() < high).then_some(next)
     }
 
-    /// Fills the page, forward, from the leaf blob that holds the low end of the request.
-    fn fill_from(&mut self, blob: Blob<'_>, base: usize, request: &PageRequest<'_>) -> End {
+    /// Adds to the page, forward, from the leaf blob that holds `at`.
+    fn fill_from(&mut self, blob: Blob<'_>, base: usize, at: &[u8], request: &PageRequest<'_>) -> End {
         let memory = std::mem::take(self.walk_memory());
-        let mut walk = Walk::new(blob, request.low.get(..base).unwrap_or(&[]), memory);
-        walk.seek(request.low);
+        let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), memory);
+        walk.seek(at);
         let end = self.fill_on(&mut walk, blob, request);
         *self.walk_memory() = walk.into_memory();
         end
