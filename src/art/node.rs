@@ -10,6 +10,7 @@
 
 use super::header::Blob;
 use super::leaf::copy_bytes;
+use super::ptr;
 use super::simd;
 use super::words::Words;
 
@@ -204,6 +205,17 @@ impl Node {
         }
         (place < self.children())
             .then(|| (place, w.u8_at(self.offset + 4 + place), self.pointer_at(w, place)))
+    }
+
+    /// Asks for the memory of the child in a place, if there is one.
+    #[inline(always)]
+    pub(super) fn prefetch(self, w: Words<'_>, place: usize) {
+        if self.kind() != KIND_256 && place < self.children() {
+            let at = ptr::offset(self.pointer_at(w, place));
+            w.prefetch(at);
+            w.prefetch(at + 64);
+            w.prefetch(at + 128);
+        }
     }
 
     /// The last child before a place: (its place, its byte, its pointer).

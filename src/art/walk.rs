@@ -13,6 +13,9 @@ use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 /// More steps than a sound blob can ask for between two entries: each visits or leaves a node.
 const STEPS_MAX: usize = BLOB_BYTES / 4;
 
+/// A forward walk asks for the child that so many places further on.
+const AHEAD: usize = 2;
+
 /// Position in a node: before its terminal is 0, its terminal is 1, the child in place `p` is `p + 2`.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
@@ -267,6 +270,7 @@ impl<'a> Walk<'a> {
         match node.from_place(w, frame_at - 1) {
             Some((place, byte, child)) => {
                 frame.at = place as u32 + 2;
+                node.prefetch(w, place + AHEAD);
                 self.cut(len);
                 self.key.push(byte);
                 self.enter(child, FRONT);
