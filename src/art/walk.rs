@@ -14,7 +14,7 @@ use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 const STEPS_MAX: usize = BLOB_BYTES / 4;
 
 /// A forward walk asks for the child that so many places further on.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// Position in a node: before its terminal is 0, its terminal is 1, the child in place `p` is `p + 2`.
 #[derive(Debug, Clone, Copy)]
@@ -319,7 +319,11 @@ impl<'a> Walk<'a> {
         match decode(ptr) {
             Target::Leaf(_) | Target::Mount(_) => self.entry = ptr,
             Target::Node(offset) => {
-                self.push(Node::at(self.blob.w, offset), at);
+                let node = Node::at(self.blob.w, offset);
+                if at == FRONT {
+                    (0..AHEAD).for_each(|place| node.prefetch(self.blob.w, place));
+                }
+                self.push(node, at);
             }
             Target::Null | Target::Unknown => {}
         }
