@@ -16,8 +16,10 @@ const PAGE_ENTRIES_MAX: usize = 1024;
 /// [`next_entry`](Self::next_entry), which spares two allocations for each.
 ///
 /// It is consistent step by step: each item was there when its blob was read, in order, none twice; changes made
-/// while it runs may or may not show, those of one batch or rename also in part. A page of up to 1,024 items costs one descent
-/// of the tree and its items; a common prefix costs one descent, whatever is below it.
+/// while it runs may or may not show, those of one batch or rename also in part. Items are read ahead in pages of 128 to 1,024, in one
+/// page where the limit is at most that: one descent of the tree each, a step to the side for each further blob of 64 KiB, and the
+/// items. A common prefix costs as much as an item, and a step to the side if it goes on beyond its blob, whatever is below it;
+/// in reverse each blob costs a descent.
 ///
 /// # Errors
 /// InvalidInput: an inverted range, a closed database. NotFound: the tree was dropped. Io, Corrupt, NoSpace: a blob could not

@@ -46,14 +46,14 @@ impl Bytes {
     /// The place of the next `bytes` bytes, which then count.
     #[inline(always)]
     fn next(&mut self, bytes: usize) -> &mut [u8] {
-        self.extend_room(bytes);
+        self.reserve(bytes);
         let start = self.len;
         self.len += bytes;
         &mut self.memory[start..start + bytes]
     }
 
     #[inline(always)]
-    fn extend_room(&mut self, bytes: usize) {
+    fn reserve(&mut self, bytes: usize) {
         if self.memory.len() - self.len < bytes {
             self.grow(bytes);
         }

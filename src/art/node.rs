@@ -196,7 +196,7 @@ impl Node {
 
     /// The first child from a place on: (its place, its byte, its pointer).
     #[inline(always)]
-    pub(super) fn from_place(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
+    pub(super) fn first_at(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
         if self.kind() == KIND_256 {
             return (place..256).find_map(|byte| {
                 let ptr = self.pointer_at(w, byte);
@@ -220,7 +220,7 @@ impl Node {
 
     /// The last child before a place: (its place, its byte, its pointer).
     #[inline(always)]
-    pub(super) fn before_place(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
+    pub(super) fn last_before(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
         if self.kind() == KIND_256 {
             return (0..place.min(256)).rev().find_map(|byte| {
                 let ptr = self.pointer_at(w, byte);

@@ -13,7 +13,7 @@ use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 /// More steps than a sound blob can ask for between two entries: each visits or leaves a node.
 const STEPS_MAX: usize = BLOB_BYTES / 4;
 
-/// A forward walk asks for the child that so many places further on.
+/// A walk asks for the child that is so many places further on.
 const AHEAD: usize = 4;
 
 /// Position in a node: before its terminal is 0, its terminal is 1, the child in place `p` is `p + 2`.
@@ -44,6 +44,10 @@ pub(crate) struct Walk<'a> {
     entry: u16,
     /// The shortest that the key was cut back to.
     kept: usize,
+    /// Stop in front of nodes whose key has this byte behind so many bytes.
+    roll_up: Option<(u8, usize)>,
+    /// How long the part of such a node's key is that ends with the byte; 0: it stands in front of none.
+    rolled: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -52,11 +56,31 @@ impl<'a> Walk<'a> {
         stack.clear();
         key.clear();
         key.extend(lead);
-        Self { blob, stack, key, lead: lead.len(), entry: 0, kept: 0 }
+        Self { blob, stack, key, lead: lead.len(), entry: 0, kept: 0, roll_up: None, rolled: 0 }
     }
 
     pub(crate) fn into_memory(self) -> WalkMemory {
         WalkMemory { stack: self.stack, key: self.key }
+    }
+
+    /// From now on a forward walk stops, instead of going on to their first entry, at nodes whose key has `byte` behind so many
+    /// bytes of it.
+    pub(crate) fn roll_up(&mut self, byte: u8, behind: usize) {
+        self.roll_up = Some((byte, behind));
+    }
+
+    /// The part, up to and with the first such byte, of the keys of all entries in the node that it stopped at.
+    #[inline(always)]
+    pub(crate) fn rolled(&self) -> Option<&[u8]> {
+        if self.rolled == 0 { None } else { self.above().get(..self.rolled) }
+    }
+
+    /// Goes on from there to the node's first entry.
+    pub(crate) fn unroll(&mut self) {
+        let roll_up = self.roll_up.take();
+        self.rolled = 0;
+        self.run_forward();
+        self.roll_up = roll_up;
     }
 
     /// Whether it stands on an entry.
@@ -143,7 +167,7 @@ impl<'a> Walk<'a> {
     /// Moves to the next entry; none when there is no more.
     #[inline(always)]
     pub(crate) fn advance(&mut self) {
-        self.entry = 0;
+        (self.entry, self.rolled) = (0, 0);
         self.run_forward();
     }
 
@@ -176,8 +200,7 @@ impl<'a> Walk<'a> {
     fn reset(&mut self) {
         self.stack.clear();
         self.key.truncate(self.lead);
-        self.kept = 0;
-        self.entry = 0;
+        (self.kept, self.entry, self.rolled) = (0, 0, 0);
     }
 
     /// Follows `bound` down to where the tree and the bound part. The frames then stand at what was followed; where there is
@@ -233,7 +256,7 @@ impl<'a> Walk<'a> {
     #[inline]
     fn run_forward(&mut self) {
         let mut steps = 0;
-        while self.entry == 0 && steps < STEPS_MAX && self.step_forward() {
+        while self.entry == 0 && self.rolled == 0 && steps < STEPS_MAX && self.step_forward() {
             steps += 1;
         }
     }
@@ -267,7 +290,7 @@ impl<'a> Walk<'a> {
             }
         }
         let frame_at = frame.at as usize;
-        match node.from_place(w, frame_at - 1) {
+        match node.first_at(w, frame_at - 1) {
             Some((place, byte, child)) => {
                 frame.at = place as u32 + 2;
                 node.prefetch(w, place + AHEAD);
@@ -289,9 +312,12 @@ impl<'a> Walk<'a> {
             self.pop();
             return true;
         }
-        match node.before_place(w, frame.at as usize - 2) {
+        match node.last_before(w, frame.at as usize - 2) {
             Some((place, byte, child)) => {
                 frame.at = place as u32 + 2;
+                if let Some(before) = place.checked_sub(AHEAD) {
+                    node.prefetch(w, before);
+                }
                 self.cut(len);
                 self.key.push(byte);
                 self.enter(child, BACK);
@@ -320,10 +346,26 @@ impl<'a> Walk<'a> {
             Target::Leaf(_) | Target::Mount(_) => self.entry = ptr,
             Target::Node(offset) => {
                 let node = Node::at(self.blob.w, offset);
-                if at == FRONT {
-                    (0..AHEAD).for_each(|place| node.prefetch(self.blob.w, place));
+                if !self.push(node, at) {
+                    return;
                 }
-                self.push(node, at);
+                if at != FRONT {
+                    let last = node.children();
+                    (last.saturating_sub(AHEAD)..last).for_each(|place| node.prefetch(self.blob.w, place));
+                    return;
+                }
+                if let Some((byte, behind)) = self.roll_up {
+                    // What is kept of the last key has none, or all with it would have been passed over.
+                    let from = self.kept.max(behind);
+                    let fresh = self.key.as_slice().get(from..).unwrap_or(&[]);
+                    if let Some(place) = fresh.iter().position(|&other| other == byte) {
+                        self.rolled = from + place + 1;
+                        return;
+                    }
+                }
+                for place in 0..AHEAD {
+                    node.prefetch(self.blob.w, place);
+                }
             }
             Target::Null | Target::Unknown => {}
         }

@@ -152,6 +152,20 @@ impl Page {
         &mut self.memory.walk
     }
 
+    /// Adds a common prefix.
+    #[inline(always)]
+    pub(super) fn push_rolled(&mut self, prefix: &[u8]) {
+        self.memory.bytes.extend(prefix);
+        self.close_rolled();
+    }
+
+    /// Makes a common prefix of the bytes behind the last entry.
+    #[inline(always)]
+    fn close_rolled(&mut self) {
+        let end = self.memory.bytes.len() as u32;
+        self.memory.items.push(Item { key_end: end, value_end: end, version: 0, rolled: true });
+    }
+
     /// Adds the entry under the walk, whose key starts as the last one's did for `kept` bytes. Some: it was rolled up into a
     /// common prefix of this length.
     #[inline(always)]
@@ -168,19 +182,16 @@ impl Page {
         let value_len = if request.keys_only { 0 } else { leaf.value_len() };
         if let Some((delimiter, behind)) = request.delimiter {
             // What was kept has no delimiter behind the prefix, or it would have been rolled up and skipped.
-            let mut rolled = find(above, kept.max(behind), delimiter);
-            if rolled.is_none() {
-                bytes.extend(above);
-                bytes.append(blob.w, leaf.suffix_at(), leaf.suffix_len());
-                rolled = find(&bytes.as_slice()[start..], above.len().max(behind), delimiter);
-                bytes.truncate(start + rolled.map_or(above.len() + leaf.suffix_len(), |len| len));
-            } else if let Some(len) = rolled {
-                bytes.extend(&above[..len]);
+            if let Some(len) = find(above, kept.max(behind), delimiter) {
+                self.push_rolled(&above[..len]);
+                return Some(len);
             }
-            if rolled.is_some() {
-                let end = bytes.len() as u32;
-                self.memory.items.push(Item { key_end: end, value_end: end, version: 0, rolled: true });
-                return rolled;
+            bytes.extend(above);
+            bytes.append(blob.w, leaf.suffix_at(), leaf.suffix_len());
+            if let Some(len) = find(&bytes.as_slice()[start..], above.len().max(behind), delimiter) {
+                bytes.truncate(start + len);
+                self.close_rolled();
+                return Some(len);
             }
             bytes.append(blob.w, leaf.value_at(), value_len);
         } else {

@@ -47,6 +47,21 @@ impl<'k> Edge<'k> {
         self.is_below
     }
 
+    /// Whether all keys that start with `prefix` are below the bound, as far as that can be told by the prefix. It starts as the
+    /// last key did for `kept` bytes.
+    #[inline(always)]
+    fn is_all_below(&mut self, prefix: &[u8], kept: usize) -> bool {
+        if self.is_fresh || kept <= self.parts {
+            self.is_fresh = false;
+            self.parts = common_prefix(prefix, self.bound);
+            self.is_below = match (prefix.get(self.parts), self.bound.get(self.parts)) {
+                (Some(ours), Some(theirs)) => ours < theirs,
+                _ => false,
+            };
+        }
+        self.is_below
+    }
+
     fn compare(&mut self, w: Words<'_>, walk: &Walk<'_>, leaf: Leaf) {
         let (above, bound) = (walk.above(), self.bound);
         let same = common_prefix(above, bound);
@@ -182,6 +197,12 @@ impl Page {
         let memory = std::mem::take(self.walk_memory());
         let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), memory);
         walk.seek(at);
+        if let Some((byte, behind)) = request.delimiter
+            && !blob.below().mounts()
+        {
+            // Without mounts each node has records below it.
+            walk.roll_up(byte, behind);
+        }
         let end = self.fill_on(&mut walk, blob, request);
         *self.walk_memory() = walk.into_memory();
         end
@@ -189,8 +210,21 @@ impl Page {
 
     fn fill_on(&mut self, walk: &mut Walk<'_>, blob: Blob<'_>, request: &PageRequest<'_>) -> End {
         let mut high = request.high.map(Edge::new);
-        while let Some(leaf) = walk.leaf() {
-            let kept = walk.kept();
+        loop {
+            let mut kept = walk.kept();
+            if let Some(rolled) = walk.rolled() {
+                if high.as_mut().is_none_or(|high| high.is_all_below(rolled, kept)) {
+                    if self.is_full(request) {
+                        return End::At(rolled.to_vec());
+                    }
+                    self.push_rolled(rolled);
+                    walk.skip(rolled.len());
+                    continue;
+                }
+                walk.unroll();
+                kept = kept.min(walk.kept());
+            }
+            let Some(leaf) = walk.leaf() else { return End::Blob };
             if high.as_mut().is_some_and(|high| !high.is_below(blob.w, walk, leaf, kept)) {
                 return End::Over;
             }
@@ -202,7 +236,6 @@ impl Page {
                 Some(rolled) => walk.skip(rolled),
             }
         }
-        End::Blob
     }
 
     fn fill_back(&mut self, walk: &mut Walk<'_>, blob: Blob<'_>, request: &PageRequest<'_>) -> End {
