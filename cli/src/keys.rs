@@ -36,7 +36,7 @@ pub(crate) fn below(key: &[u8], delimiter: u8) -> Vec<u8> {
 
 /// Whether any key starts with `prefix`.
 pub(crate) fn any_below(tree: &Tree, prefix: &[u8]) -> Result<bool> {
-    Ok(tree.prefix(prefix).keys_only().limit(1).next().transpose()?.is_some())
+    Ok(tree.prefix(prefix).keys_only().limit(1).next_entry()?.is_some())
 }
 
 /// Whether `key` names a directory: keys lie below it.

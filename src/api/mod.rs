@@ -15,7 +15,7 @@ mod tree;
 pub use batch::{Batch, BatchOutcome};
 pub use db::Db;
 pub use options::{Options, WriteOptions};
-pub use record::{Entry, IfExists, PrefixStats, Record, Version};
+pub use record::{Entry, EntryRef, IfExists, PrefixStats, Record, Version};
 pub use scan::Scan;
 pub use stats::{Stats, Survey};
 pub use ticket::Ticket;

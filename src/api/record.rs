@@ -45,6 +45,52 @@ impl Entry {
     }
 }
 
+/// One item of a listing, lent until the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryRef<'s> {
+    /// A record. The value is empty when the listing asked for keys only.
+    Record {
+        /// Its key.
+        key: &'s [u8],
+        /// Its value.
+        value: &'s [u8],
+        /// The commit that wrote it.
+        version: Version,
+    },
+    /// At least one key starts with this: the listed prefix, and what follows it up to and with the delimiter.
+    CommonPrefix(&'s [u8]),
+}
+
+impl<'s> EntryRef<'s> {
+    /// The key, or the common prefix.
+    #[inline]
+    pub fn key(&self) -> &'s [u8] {
+        match self {
+            Self::Record { key, .. } | Self::CommonPrefix(key) => key,
+        }
+    }
+
+    /// A copy to keep.
+    pub fn to_entry(&self) -> Entry {
+        match *self {
+            Self::Record { key, value, version } => {
+                Entry::Record { key: key.to_vec(), value: value.to_vec(), version }
+            }
+            Self::CommonPrefix(prefix) => Entry::CommonPrefix(prefix.to_vec()),
+        }
+    }
+}
+
+impl Entry {
+    /// The same, lent.
+    pub fn as_entry_ref(&self) -> EntryRef<'_> {
+        match self {
+            Self::Record { key, value, version } => EntryRef::Record { key, value, version: *version },
+            Self::CommonPrefix(prefix) => EntryRef::CommonPrefix(prefix),
+        }
+    }
+}
+
 /// What the keys that start with a prefix add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -3,20 +3,23 @@
 use std::ops::RangeBounds;
 
 use super::bounds::bounds;
-use super::{Entry, Tree};
+use super::{Entry, EntryRef, Tree};
 use crate::engine::Listing;
 use crate::error::{Error, Result};
 use crate::tree::{Page, PageRequest, successor};
 
-/// Entries asked for in the first page; each further one asks for twice as many.
-const PAGE_ENTRIES_MIN: usize = 64;
+/// Entries asked for in the first page, unless the limit is a smaller page; each further one asks for twice as many.
+const PAGE_ENTRIES_MIN: usize = 128;
 const PAGE_ENTRIES_MAX: usize = 1024;
 
-/// A listing: first its options are set, then it is an iterator of `Result<Entry>`.
+/// A listing: first its options are set, then it is an iterator of `Result<Entry>`, or lends its items one by one by
+/// [`next_entry`](Self::next_entry), which spares two allocations for each.
 ///
 /// It is consistent step by step: each item was there when its blob was read, in order, none twice; changes made
-/// while it runs may or may not show, those of one batch or rename also in part. A page of up to 1,024 items costs one descent
-/// of the tree and its items; a common prefix costs one descent, whatever is below it.
+/// while it runs may or may not show, those of one batch or rename also in part. Items are read ahead in pages of 128 to 1,024, in one
+/// page where the limit is at most that: one descent of the tree each, a step to the side for each further blob of 64 KiB, and the
+/// items. A common prefix costs as much as an item, and a step to the side if it goes on beyond its blob, whatever is below it;
+/// in reverse each blob costs a descent.
 ///
 /// # Errors
 /// InvalidInput: an inverted range, a closed database. NotFound: the tree was dropped. Io, Corrupt, NoSpace: a blob could not
@@ -130,7 +133,8 @@ impl Scan {
             reverse: listing.reverse,
             keys_only: listing.keys_only,
             delimiter: listing.delimiter.map(|byte| (byte, listing.prefix_len)),
-            entries_max: self.page_entries.min(listing.left),
+            // One page, where that is known to be enough.
+            entries_max: if listing.left <= PAGE_ENTRIES_MAX { listing.left } else { self.page_entries },
         };
         self.next = 0;
         let page = &mut self.page;
@@ -145,10 +149,49 @@ impl Scan {
     }
 }
 
-impl Iterator for Scan {
-    type Item = Result<Entry>;
+impl Scan {
+    /// The next item without copies of its own: key and value are lent until the next step. None: the listing is over.
+    ///
+    /// ```
+    /// # fn main() -> ramus::Result<()> {
+    /// # let db = ramus::Db::in_memory()?;
+    /// # let tree = db.default_tree();
+    /// # tree.put("src/lib.rs", "")?;
+    /// let mut scan = tree.prefix("src/").limit(100);
+    /// let mut bytes = 0;
+    /// while let Some(entry) = scan.next_entry()? {
+    ///     bytes += entry.key().len();
+    /// }
+    /// # assert_eq!(bytes, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the listing, which is over then.
+    pub fn next_entry(&mut self) -> Result<Option<EntryRef<'_>>> {
+        if !self.has_more()? {
+            return Ok(None);
+        }
+        let entry = self.page.entry(self.next);
+        self.next += 1;
+        self.listing.left -= 1;
+        Ok(Some(match entry.rolled {
+            true => EntryRef::CommonPrefix(entry.key),
+            false => EntryRef::Record { key: entry.key, value: entry.value, version: entry.version },
+        }))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    /// Whether the page has another item, after it was filled if need be.
+    #[inline]
+    fn has_more(&mut self) -> Result<bool> {
+        if self.next < self.page.len() && self.listing.left > 0 {
+            return Ok(true);
+        }
+        self.turn_page()
+    }
+
+    fn turn_page(&mut self) -> Result<bool> {
         if matches!(self.state, State::Fresh) {
             self.state = if self.listing.begin() { State::Running } else { State::Over };
         }
@@ -156,35 +199,31 @@ impl Iterator for Scan {
             if self.listing.left == 0 {
                 self.state = State::Over;
             }
-            match &self.state {
-                State::Over => return None,
-                State::Failed(_) => {
-                    return match std::mem::replace(&mut self.state, State::Over) {
-                        State::Failed(error) => Some(Err(error)),
-                        _ => None,
-                    };
-                }
-                _ => {}
+            match std::mem::replace(&mut self.state, State::Over) {
+                State::Over => return Ok(false),
+                State::Failed(error) => return Err(error),
+                state => self.state = state,
             }
             if self.next < self.page.len() {
-                let entry = self.page.entry(self.next);
-                self.next += 1;
-                self.listing.left -= 1;
-                return Some(Ok(match entry.rolled {
-                    true => Entry::CommonPrefix(entry.key.to_vec()),
-                    false => Entry::Record {
-                        key: entry.key.to_vec(),
-                        value: entry.value.to_vec(),
-                        version: entry.version,
-                    },
-                }));
+                return Ok(true);
             }
-            if matches!(self.state, State::Last) {
-                self.state = State::Over;
-            } else if let Err(error) = self.fill() {
-                self.state = State::Failed(error);
+            match self.state {
+                State::Last => self.state = State::Over,
+                _ => {
+                    if let Err(error) = self.fill() {
+                        self.state = State::Failed(error);
+                    }
+                }
             }
         }
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().map(|entry| entry.map(|entry| entry.to_entry())).transpose()
     }
 }
 

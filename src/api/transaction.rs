@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::bounds::{bounds, within_limit};
 use super::scan::options;
-use super::{Entry, Handle, IfExists, PrefixStats, Record, Tree, Version, WriteOptions};
+use super::{Entry, EntryRef, Handle, IfExists, PrefixStats, Record, Tree, Version, WriteOptions};
 use crate::engine::{self, Item, Listing, TreeState, ViewScan};
 use crate::error::{Error, Result};
 use crate::tree::{Counted, successor};
@@ -109,7 +109,12 @@ impl Transaction {
             Ok(listing) => (listing, None),
             Err(error) => (Listing::new(Vec::new(), None, 0), Some(error)),
         };
-        TransactionScan { scan: self.inner.list(tree.state_ref(), listing), error, is_over: false }
+        TransactionScan {
+            scan: self.inner.list(tree.state_ref(), listing),
+            error,
+            is_over: false,
+            item: None,
+        }
     }
 
     /// Puts a record.
@@ -234,7 +239,8 @@ impl Transaction {
     }
 }
 
-/// A listing of a [`Transaction`]: first its options are set, then it is an iterator of `Result<Entry>`.
+/// A listing of a [`Transaction`]: first its options are set, then it is an iterator of `Result<Entry>`, or lends its items one
+/// by one by [`next_entry`](Self::next_entry).
 ///
 /// It lists as [`Scan`](crate::Scan) does, with the transaction's own changes in it; their records have version 0. What was
 /// taken from it is validated by the commit: that these items are there, and no others between them. What a limit
@@ -263,6 +269,8 @@ pub struct TransactionScan<'t> {
     scan: ViewScan<'t>,
     error: Option<Error>,
     is_over: bool,
+    /// What is lent.
+    item: Option<Entry>,
 }
 
 impl TransactionScan<'_> {
@@ -271,6 +279,15 @@ impl TransactionScan<'_> {
     }
 
     options!();
+
+    /// The next item, lent until the next step. None: the listing is over.
+    ///
+    /// # Errors
+    /// Those of the listing, which is over then.
+    pub fn next_entry(&mut self) -> Result<Option<EntryRef<'_>>> {
+        self.item = self.next().transpose()?;
+        Ok(self.item.as_ref().map(Entry::as_entry_ref))
+    }
 }
 
 impl Iterator for TransactionScan<'_> {

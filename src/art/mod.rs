@@ -4,6 +4,7 @@
 //! they end, never fault, and what they say counts only after the caller validated its latch. Changes need the
 //! exclusive latch and a blob that passed [`Blob::verify`] when it was read.
 
+mod bytes;
 mod cursor;
 mod header;
 mod inner;
@@ -19,8 +20,10 @@ mod simd;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod walk;
 mod words;
 
+pub(crate) use bytes::Bytes;
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
 pub(crate) use inner::{Below, CHILD_BYTES, Child, ChildPlace, Slot};
@@ -29,4 +32,5 @@ pub(crate) use leaf::Leaf;
 pub(crate) use pack::Rebase;
 pub(crate) use prune::Keep;
 pub(crate) use search::LookUp;
+pub(crate) use walk::{Walk, WalkMemory};
 pub(crate) use words::{Scratch, Words};

@@ -9,6 +9,7 @@
 //! ```
 
 use super::header::Blob;
+use super::ptr;
 use super::simd;
 use super::words::Words;
 
@@ -173,6 +174,60 @@ impl Node {
         };
         let index = below.checked_sub(1)?;
         Some((w.u8_at(self.offset + 4 + index), w.u16_at(self.offset + POINTERS_AT[kind] + 2 * index)))
+    }
+
+    /// Where the child for `byte` stands among the node's places, or the first one behind it would, and whether it is there. A
+    /// node of kind 256 has a place for each byte, the others one for each child.
+    #[inline(always)]
+    pub(super) fn place_of(self, w: Words<'_>, byte: u8) -> (usize, bool) {
+        if self.kind() == KIND_256 {
+            let place = usize::from(byte);
+            return (place, w.u16_at(self.offset + 4 + 2 * place) != 0);
+        }
+        simd::search(w, self.offset + 4, self.children(), byte)
+    }
+
+    /// The pointer in a place that is taken.
+    #[inline(always)]
+    pub(super) fn pointer_at(self, w: Words<'_>, place: usize) -> u16 {
+        w.u16_at(self.offset + POINTERS_AT[self.kind()] + 2 * place)
+    }
+
+    /// The first child from a place on: (its place, its byte, its pointer).
+    #[inline(always)]
+    pub(super) fn first_at(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
+        if self.kind() == KIND_256 {
+            return (place..256).find_map(|byte| {
+                let ptr = self.pointer_at(w, byte);
+                (ptr != 0).then_some((byte, byte as u8, ptr))
+            });
+        }
+        (place < self.children())
+            .then(|| (place, w.u8_at(self.offset + 4 + place), self.pointer_at(w, place)))
+    }
+
+    /// Asks for the memory of the child in a place, if there is one.
+    #[inline(always)]
+    pub(super) fn prefetch(self, w: Words<'_>, place: usize) {
+        if self.kind() != KIND_256 && place < self.children() {
+            let at = ptr::offset(self.pointer_at(w, place));
+            w.prefetch(at);
+            w.prefetch(at + 64);
+            w.prefetch(at + 128);
+        }
+    }
+
+    /// The last child before a place: (its place, its byte, its pointer).
+    #[inline(always)]
+    pub(super) fn last_before(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
+        if self.kind() == KIND_256 {
+            return (0..place.min(256)).rev().find_map(|byte| {
+                let ptr = self.pointer_at(w, byte);
+                (ptr != 0).then_some((byte, byte as u8, ptr))
+            });
+        }
+        let place = place.min(self.children()).checked_sub(1)?;
+        Some((place, w.u8_at(self.offset + 4 + place), self.pointer_at(w, place)))
     }
 
     /// The child with the least key byte that is at least `from`: (its byte, its pointer).

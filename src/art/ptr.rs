@@ -34,6 +34,12 @@ pub(crate) fn decode(ptr: u16) -> Target {
     }
 }
 
+/// Where the pointer leads to, whatever is there.
+#[inline(always)]
+pub(crate) fn offset(ptr: u16) -> usize {
+    usize::from(ptr & ((1 << OFFSET_BITS) - 1)) * 4
+}
+
 pub(crate) fn node(offset: usize) -> u16 {
     debug_assert!(offset.is_multiple_of(4));
     (offset / 4) as u16 | TAG_NODE << OFFSET_BITS

@@ -155,11 +155,24 @@ impl<'a> Words<'a> {
         let start = out.len();
         // Whole words, then cut: a word more is cheaper than a branch less.
         out.resize(start + len.next_multiple_of(8), 0);
-        let (chunks, _) = out[start..].as_chunks_mut::<8>();
-        for (i, chunk) in chunks.iter_mut().enumerate() {
-            *chunk = self.u64_at(offset + 8 * i).to_le_bytes();
-        }
+        self.copy_to(offset, &mut out[start..]);
         out.truncate(start + len);
+    }
+
+    /// Copies from `offset` on to `out`, whose length is a multiple of eight. Each word is read once: two of them make each eight
+    /// bytes, wherever those begin.
+    #[inline(always)]
+    pub(crate) fn copy_to(self, offset: usize, out: &mut [u8]) {
+        let (mut index, shift) = (offset >> 3, (offset & 7) * 8);
+        let mut low = self.word(index);
+        let (chunks, _) = out.as_chunks_mut::<8>();
+        for chunk in chunks {
+            index += 1;
+            let high = self.word(index);
+            // Two shifts, so that none is by 64 where the offset is aligned.
+            *chunk = (low >> shift | high << 1 << (63 - shift)).to_le_bytes();
+            low = high;
+        }
     }
 
     /// Writes `bytes` at `offset`.

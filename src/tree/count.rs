@@ -1,10 +1,16 @@
 //! Counting what starts with a prefix, mostly from the headers of leaf blobs.
 
-use crate::error::Result;
+use smallvec::SmallVec;
 
-use super::scan::is_below;
+use crate::art::{Blob, Walk, WalkMemory};
+use crate::error::Result;
+use crate::limits::BLOB_BYTES;
+use crate::store::BlobId;
+
+use super::descend::Step;
+use super::land::separators;
+use super::scan::Edge;
 use super::{Fences, Limb, LockedLeaf, Stop};
-use crate::art::{Blob, Cursor};
 
 /// What a count found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,6 +21,8 @@ pub(crate) struct Counted {
     pub(crate) value_bytes: u64,
 }
 
+/// Leaf blobs whose headers are fetched at once.
+const AHEAD: usize = 16;
 /// How often a count starts again because a directory moved meanwhile.
 const WHOLE_TRIES: u32 = 4;
 
@@ -24,14 +32,21 @@ impl Counted {
         self.key_bytes += key_bytes;
         self.value_bytes += value_bytes;
     }
+
+    /// Adds all that is in a leaf blob.
+    fn add_header(&mut self, blob: Blob<'_>, base: usize) {
+        let keys = u64::from(blob.entries());
+        self.add(keys, u64::from(blob.key_bytes()) + base as u64 * keys, u64::from(blob.value_bytes()));
+    }
 }
 
 /// What a count found in one leaf blob, and where it goes on.
 pub(crate) type Part = (Counted, Option<Vec<u8>>);
 
 impl<'a> Limb<'a> {
-    /// Counts the records with keys from `low` to below `high` (None: to the end). Costs a descent for each leaf blob and each
-    /// mount in the range; only the leaf blobs at its two ends and those with mounts are read through.
+    /// Counts the records with keys from `low` to below `high` (None: to the end). Costs a descent for each inner blob
+    /// and each mount in the range, and a look at the header of each leaf blob; only the leaf blobs at its two ends and those with
+    /// mounts are read through.
     ///
     /// Each leaf blob counts as it was at one moment, so changes made meanwhile may or may not show. Moves of directories do
     /// not tear a count: it starts again, a few times; a tree in which directories move all the time is counted across them.
@@ -60,14 +75,87 @@ impl<'a> Limb<'a> {
         }
     }
 
-    /// Counts from `low` to the end of its leaf blob, or to a mount in it; returns where to go on. One try: directory moves
-    /// are not heeded.
+    /// Counts from `low` on, at least to the end of its leaf blob or to a mount in it, at most to the end of the inner blob above;
+    /// returns where to go on. One try: directory moves are not heeded.
     pub(crate) fn count_part(&self, low: &[u8], high: Option<&[u8]>) -> Result<Part, Stop> {
-        let (fenced, mount) = self.land_at(low)?;
-        let fences = Fences { low: fenced.low, high: fenced.high, mount };
-        let part = count_leaf(fenced.leaf.blob(), fenced.leaf.base, &fences, low, high);
-        fenced.leaf.validate()?;
-        Ok(part)
+        let landing = self.land(low)?;
+        let fences = Fences { low: landing.low(low)?, high: landing.high(low)?, mount: landing.offset };
+        let (mut counted, mut next) = count_leaf(landing.leaf.blob(), landing.leaf.base, &fences, low, high);
+        landing.leaf.validate()?;
+        if let Some(parent) = landing.path.last()
+            && next.is_some()
+            && next == fences.high
+        {
+            self.count_siblings(parent, low, high, &mut counted, &mut next)?;
+        }
+        Ok((counted, next))
+    }
+
+    /// Goes on from the separator `next` of a blob right above leaf blobs, by the headers of those that lie whole in the range
+    /// and hold no mounts. What is counted was read of children that the parent, as it is, still had.
+    fn count_siblings(
+        &self,
+        parent: &Step<'a>,
+        low: &[u8],
+        high: Option<&[u8]>,
+        counted: &mut Counted,
+        next: &mut Option<Vec<u8>>,
+    ) -> Result<(), Stop> {
+        let blob = parent.blob();
+        let mut walk = separators(parent, low);
+        let Some(from) = next.as_deref().filter(|from| from.starts_with(walk.above())) else { return Ok(()) };
+        walk.seek(from);
+        if walk.spell() != from {
+            // The separator of a blob further up.
+            return Ok(());
+        }
+        // Separators up to `high` itself end what is whole in the range.
+        let above = high.map(|high| [high, &[0]].concat());
+        let mut edge = above.as_deref().map(Edge::new);
+        let mut children: SmallVec<[Step<'a>; AHEAD]> = SmallVec::new();
+        let mut is_last = false;
+        while !is_last {
+            children.clear();
+            while children.len() < AHEAD && !is_last {
+                let child = walk.leaf().map(|leaf| blob.child_of(leaf));
+                walk.advance();
+                let kept = walk.kept();
+                is_last = true;
+                if let (Some(child), Some(end)) = (child, walk.leaf())
+                    && edge.as_mut().is_none_or(|edge| edge.is_below(blob.w, &walk, end, kept))
+                    && !child.below.mounts()
+                    && let Ok(guard) = self.buffer.read(BlobId(child.id))
+                {
+                    let step = Step { guard, base: parent.base + usize::from(child.delta) };
+                    step.blob().w.prefetch(0);
+                    children.push(step);
+                    is_last = false;
+                }
+            }
+            if is_last {
+                // Back to the child that was not taken.
+                if walk.is_on() { walk.retreat() } else { walk.last() }
+            }
+            let reached = walk.spell();
+            let mut sum = Counted::default();
+            for step in &children {
+                sum.add_header(step.blob(), step.base);
+                let is_leaf = step.blob().is_leaf();
+                if step.validate().is_err() {
+                    return Ok(());
+                }
+                if !is_leaf {
+                    parent.validate()?;
+                    return Err(Stop::Corrupt(step.guard.id(), "level or base does not fit its parent"));
+                }
+            }
+            if parent.validate().is_err() {
+                return Ok(());
+            }
+            counted.add(sum.keys, sum.key_bytes, sum.value_bytes);
+            *next = Some(reached);
+        }
+        Ok(())
     }
 }
 
@@ -79,29 +167,29 @@ impl LockedLeaf<'_> {
 }
 
 fn count_leaf(blob: Blob<'_>, base: usize, fences: &Fences, low: &[u8], high: Option<&[u8]>) -> Part {
-    let absolute = &low[..base];
     let mut counted = Counted::default();
     let begins = fences.low.as_deref().unwrap_or(&[]) == low;
     let ends = high.is_none_or(|high| fences.high.as_deref().is_some_and(|end| end <= high));
     let mut next = fences.high.clone();
     if begins && ends && !blob.below().mounts() {
-        let keys = u64::from(blob.entries());
-        let key_bytes = u64::from(blob.key_bytes()) + base as u64 * keys;
-        counted.add(keys, key_bytes, u64::from(blob.value_bytes()));
+        counted.add_header(blob, base);
     } else {
-        let mut cursor = Cursor::new(blob);
-        cursor.seek(&low[base..]);
-        while let Some(leaf) = cursor.leaf() {
-            if high.is_some_and(|high| !is_below(absolute, cursor.key(), high)) {
+        let mut edge = high.map(Edge::new);
+        let mut walk = Walk::new(blob, low.get(..base).unwrap_or(&[]), WalkMemory::default());
+        walk.seek(low);
+        // A torn read may lead in a circle; no blob has as many entries.
+        while let Some(leaf) = walk.leaf().filter(|_| counted.keys < BLOB_BYTES as u64 / 8) {
+            let kept = walk.kept();
+            if edge.as_mut().is_some_and(|edge| !edge.is_below(blob.w, &walk, leaf, kept)) {
                 next = None;
                 break;
             }
-            if cursor.mount().is_some() {
-                next = Some([absolute, cursor.key()].concat());
+            if walk.mount().is_some() {
+                next = Some(walk.spell());
                 break;
             }
-            counted.add(1, (base + cursor.key().len()) as u64, leaf.value_len() as u64);
-            cursor.advance();
+            counted.add(1, (walk.above().len() + leaf.suffix_len()) as u64, leaf.value_len() as u64);
+            walk.advance();
         }
     }
     (counted, next.filter(|next| high.is_none_or(|high| next.as_slice() < high)))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+mod listings;
 mod mount_checks;
 mod mounts;
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use ramus::{Entry, Scan, Tree, Version};
+use ramus::{EntryRef, Scan, Tree, Version};
 use serde_json::Map;
 
 use crate::context::Context;
@@ -127,24 +127,24 @@ impl<W: Write> Lister<'_, W> {
         let mut left = self.args.limit.unwrap_or(usize::MAX);
         let mut scan = self.scan(prefix);
         while left > 0 {
-            let Some(entry) = scan.next() else { break };
-            left -= usize::from(self.entry(&entry?, name_at)?);
+            let Some(entry) = scan.next_entry()? else { break };
+            left -= usize::from(self.entry(entry, name_at)?);
         }
         Ok(())
     }
 
     /// Prints an entry; false if it shows under another.
-    fn entry(&mut self, entry: &Entry, name_at: usize) -> Result<bool> {
+    fn entry(&mut self, entry: EntryRef<'_>, name_at: usize) -> Result<bool> {
         match entry {
-            Entry::Record { key, value, version } => {
+            EntryRef::Record { key, value, version } => {
                 let is_directory = StatValue::decode(value).is_some_and(|stat| stat.is_directory());
                 let rolls_up = is_directory && !self.args.recursive;
                 if rolls_up && keys::any_below(self.tree, &keys::below(key, self.args.delimiter))? {
                     return Ok(false);
                 }
-                self.line(&Line { key, is_directory, record: Some((value, *version)) }, name_at)?;
+                self.line(&Line { key, is_directory, record: Some((value, version)) }, name_at)?;
             }
-            Entry::CommonPrefix(prefix) => {
+            EntryRef::CommonPrefix(prefix) => {
                 let own = self.directory_record(prefix)?;
                 let record = own.as_ref().map(|record| (&record.value[..], record.version));
                 self.line(&Line { key: prefix, is_directory: true, record }, name_at)?;

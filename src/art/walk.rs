@@ -1,0 +1,386 @@
+//! Ordered walk over the entries of one blob, forward and backward, with the key above the current entry spelled out.
+//!
+//! Runs on bytes that may be changing under it: depth and steps are bounded, what it yields counts after validation.
+
+use super::bytes::Bytes;
+use super::header::Blob;
+use super::inner::Child;
+use super::leaf::Leaf;
+use super::node::Node;
+use super::ptr::{self, Target, decode};
+use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
+
+/// More steps than a sound blob can ask for between two entries: each visits or leaves a node.
+const STEPS_MAX: usize = BLOB_BYTES / 4;
+
+/// A walk asks for the child that is so many places further on.
+const AHEAD: usize = 4;
+
+/// Position in a node: before its terminal is 0, its terminal is 1, the child in place `p` is `p + 2`.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    node: Node,
+    at: u32,
+    /// Length of the key at the end of the node's prefix, and before it.
+    key_len: u32,
+    key_start: u32,
+}
+
+/// What a walk works with, to be used again by the next one.
+#[derive(Debug, Default)]
+pub(crate) struct WalkMemory {
+    stack: Vec<Frame>,
+    key: Bytes,
+}
+
+/// A walk over keys that all start with a lead, the blob's base or nothing; it stands on an entry when `leaf()` is Some.
+pub(crate) struct Walk<'a> {
+    blob: Blob<'a>,
+    stack: Vec<Frame>,
+    /// The lead, and the key as far as nodes spell it.
+    key: Bytes,
+    lead: usize,
+    /// The pointer of the entry, 0 for none.
+    entry: u16,
+    /// The shortest that the key was cut back to.
+    kept: usize,
+    /// Stop in front of nodes whose key has this byte behind so many bytes.
+    roll_up: Option<(u8, usize)>,
+    /// How long the part of such a node's key is that ends with the byte; 0: it stands in front of none.
+    rolled: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(blob: Blob<'a>, lead: &[u8], memory: WalkMemory) -> Self {
+        let WalkMemory { mut stack, mut key } = memory;
+        stack.clear();
+        key.clear();
+        key.extend(lead);
+        Self { blob, stack, key, lead: lead.len(), entry: 0, kept: 0, roll_up: None, rolled: 0 }
+    }
+
+    pub(crate) fn into_memory(self) -> WalkMemory {
+        WalkMemory { stack: self.stack, key: self.key }
+    }
+
+    /// From now on a forward walk stops, instead of going on to their first entry, at nodes whose key has `byte` behind so many
+    /// bytes of it.
+    pub(crate) fn roll_up(&mut self, byte: u8, behind: usize) {
+        self.roll_up = Some((byte, behind));
+    }
+
+    /// The part, up to and with the first such byte, of the keys of all entries in the node that it stopped at.
+    #[inline(always)]
+    pub(crate) fn rolled(&self) -> Option<&[u8]> {
+        if self.rolled == 0 { None } else { self.above().get(..self.rolled) }
+    }
+
+    /// Goes on from there to the node's first entry.
+    pub(crate) fn unroll(&mut self) {
+        let roll_up = self.roll_up.take();
+        self.rolled = 0;
+        self.run_forward();
+        self.roll_up = roll_up;
+    }
+
+    /// Whether it stands on an entry.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        self.entry != 0
+    }
+
+    /// The pointer of the entry that it stands on, 0 for none.
+    #[inline(always)]
+    pub(crate) fn pointer(&self) -> u16 {
+        self.entry
+    }
+
+    /// The entry that it stands on.
+    #[inline(always)]
+    pub(crate) fn leaf(&self) -> Option<Leaf> {
+        match decode(self.entry) {
+            Target::Leaf(offset) | Target::Mount(offset) => Some(Leaf::at(self.blob.w, offset)),
+            _ => None,
+        }
+    }
+
+    /// The limb that the entry leads to, if it is a mount: then the key is its path.
+    #[inline(always)]
+    pub(crate) fn mount(&self) -> Option<Child> {
+        if !ptr::is_mount(self.entry) {
+            return None;
+        }
+        self.leaf().map(|leaf| self.blob.child_of(leaf))
+    }
+
+    /// The lead and the key of the entry, but for what the leaf has of it.
+    #[inline(always)]
+    pub(crate) fn above(&self) -> &[u8] {
+        self.key.as_slice()
+    }
+
+    /// The lead and the whole key of the entry.
+    pub(crate) fn spell(&self) -> Vec<u8> {
+        let mut key = self.above().to_vec();
+        if let Some(leaf) = self.leaf() {
+            self.blob.w.append_to(leaf.suffix_at(), leaf.suffix_len(), &mut key);
+        }
+        key
+    }
+
+    /// How many bytes of the key were not touched since the last call.
+    #[inline(always)]
+    pub(crate) fn kept(&mut self) -> usize {
+        std::mem::replace(&mut self.kept, self.key.len())
+    }
+
+    /// Goes to the first entry.
+    pub(crate) fn first(&mut self) {
+        self.reset();
+        self.enter(self.blob.root(), FRONT);
+        self.run_forward();
+    }
+
+    /// Goes to the last entry.
+    pub(crate) fn last(&mut self) {
+        self.reset();
+        self.enter(self.blob.root(), BACK);
+        self.run_backward();
+    }
+
+    /// Goes to the first entry with a key of at least `bound`, which starts with the lead.
+    pub(crate) fn seek(&mut self, bound: &[u8]) {
+        if let Stop::Above(ptr) = self.follow(bound, FIRST_CHILD) {
+            self.enter(ptr, FRONT);
+        }
+        self.run_forward();
+    }
+
+    /// Goes to the last entry with a key below `bound`, which starts with the lead.
+    pub(crate) fn seek_below(&mut self, bound: &[u8]) {
+        if let Stop::Below(ptr) = self.follow(bound, FIRST_CHILD + 1) {
+            self.enter(ptr, BACK);
+        }
+        self.run_backward();
+    }
+
+    /// Moves to the next entry; none when there is no more.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self) {
+        (self.entry, self.rolled) = (0, 0);
+        self.run_forward();
+    }
+
+    /// Moves to the entry before; none when there is no more.
+    #[inline(always)]
+    pub(crate) fn retreat(&mut self) {
+        self.entry = 0;
+        self.run_backward();
+    }
+
+    /// Moves to the next entry whose key does not share the first `len` bytes of this one's, the lead included.
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.leave(len);
+        self.advance();
+    }
+
+    /// The same backward.
+    pub(crate) fn skip_back(&mut self, len: usize) {
+        self.leave(len);
+        self.retreat();
+    }
+
+    /// Leaves the nodes below which all keys share `len` bytes.
+    fn leave(&mut self, len: usize) {
+        while self.stack.last().is_some_and(|frame| frame.key_len as usize >= len) {
+            self.pop();
+        }
+    }
+
+    fn reset(&mut self) {
+        self.stack.clear();
+        self.key.truncate(self.lead);
+        (self.kept, self.entry, self.rolled) = (0, 0, 0);
+    }
+
+    /// Follows `bound` down to where the tree and the bound part. The frames then stand at what was followed; where there is
+    /// no child to follow, `gap` behind the place that it would have, less its two.
+    fn follow(&mut self, bound: &[u8], gap: usize) -> Stop {
+        self.reset();
+        let w = self.blob.w;
+        let mut ptr = self.blob.root();
+        loop {
+            let rest = bound.get(self.key.len()..).unwrap_or(&[]);
+            match decode(ptr) {
+                Target::Node(offset) => {
+                    let node = Node::at(w, offset);
+                    let len = node.prefix_len();
+                    let same = w.common_prefix(node.prefix_at(), len, rest);
+                    if same < len {
+                        let below = same < rest.len() && w.u8_at(node.prefix_at() + same) < rest[same];
+                        return if below { Stop::Below(ptr) } else { Stop::Above(ptr) };
+                    }
+                    let Some(&byte) = rest.get(len) else { return Stop::Above(ptr) };
+                    let (place, is_there) = node.place_of(w, byte);
+                    if !self.push(node, place + if is_there { 2 } else { gap }) || !is_there {
+                        return Stop::Gap;
+                    }
+                    self.key.push(byte);
+                    ptr = node.pointer_at(w, place);
+                }
+                Target::Leaf(offset) | Target::Mount(offset) => {
+                    let leaf = Leaf::at(w, offset);
+                    let (at, len) = (leaf.suffix_at(), leaf.suffix_len());
+                    let same = w.common_prefix(at, len, rest);
+                    let below = same < rest.len() && (same == len || w.u8_at(at + same) < rest[same]);
+                    return if below { Stop::Below(ptr) } else { Stop::Above(ptr) };
+                }
+                Target::Null | Target::Unknown => return Stop::Gap,
+            }
+        }
+    }
+
+    /// Pushes a node's frame and appends its prefix to the key; false when the depth cannot be real.
+    #[inline(always)]
+    fn push(&mut self, node: Node, at: usize) -> bool {
+        if self.key.len() > 2 * KEY_BYTES_MAX {
+            return false;
+        }
+        let key_start = self.key.len() as u32;
+        self.key.append(self.blob.w, node.prefix_at(), node.prefix_len());
+        self.stack.push(Frame { node, at: at as u32, key_len: self.key.len() as u32, key_start });
+        true
+    }
+
+    /// Steps forward until it stands on an entry or the blob ends.
+    #[inline]
+    fn run_forward(&mut self) {
+        let mut steps = 0;
+        while self.entry == 0 && self.rolled == 0 && steps < STEPS_MAX && self.step_forward() {
+            steps += 1;
+        }
+    }
+
+    /// Steps backward until it stands on an entry or the blob ends.
+    #[inline]
+    fn run_backward(&mut self) {
+        let mut steps = 0;
+        while self.entry == 0 && steps < STEPS_MAX && self.step_backward() {
+            steps += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: usize) {
+        self.key.truncate(len);
+        self.kept = self.kept.min(len);
+    }
+
+    /// One step forward from the top frame's position; false when the stack is empty.
+    #[inline(always)]
+    fn step_forward(&mut self) -> bool {
+        let Some(frame) = self.stack.last_mut() else { return false };
+        let (w, node, len) = (self.blob.w, frame.node, frame.key_len as usize);
+        if frame.at as usize == FRONT {
+            frame.at = FIRST_CHILD as u32;
+            if node.has_terminal() {
+                self.cut(len);
+                self.enter(w.u16_at(node.terminal_slot()), FRONT);
+                return true;
+            }
+        }
+        let frame_at = frame.at as usize;
+        match node.first_at(w, frame_at - 1) {
+            Some((place, byte, child)) => {
+                frame.at = place as u32 + 2;
+                node.prefetch(w, place + AHEAD);
+                self.cut(len);
+                self.key.push(byte);
+                self.enter(child, FRONT);
+            }
+            None => self.pop(),
+        }
+        true
+    }
+
+    /// One step backward from the top frame's position; false when the stack is empty.
+    #[inline(always)]
+    fn step_backward(&mut self) -> bool {
+        let Some(frame) = self.stack.last_mut() else { return false };
+        let (w, node, len) = (self.blob.w, frame.node, frame.key_len as usize);
+        if frame.at as usize <= FIRST_CHILD {
+            self.pop();
+            return true;
+        }
+        match node.last_before(w, frame.at as usize - 2) {
+            Some((place, byte, child)) => {
+                frame.at = place as u32 + 2;
+                if let Some(before) = place.checked_sub(AHEAD) {
+                    node.prefetch(w, before);
+                }
+                self.cut(len);
+                self.key.push(byte);
+                self.enter(child, BACK);
+            }
+            None if node.has_terminal() => {
+                frame.at = FIRST_CHILD as u32;
+                self.cut(len);
+                self.enter(w.u16_at(node.terminal_slot()), BACK);
+            }
+            None => self.pop(),
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) {
+        if let Some(frame) = self.stack.pop() {
+            self.cut(frame.key_start as usize);
+        }
+    }
+
+    /// Stands on a leaf, or at one end of a node.
+    #[inline(always)]
+    fn enter(&mut self, ptr: u16, at: usize) {
+        match decode(ptr) {
+            Target::Leaf(_) | Target::Mount(_) => self.entry = ptr,
+            Target::Node(offset) => {
+                let node = Node::at(self.blob.w, offset);
+                if !self.push(node, at) {
+                    return;
+                }
+                if at != FRONT {
+                    let last = node.children();
+                    (last.saturating_sub(AHEAD)..last).for_each(|place| node.prefetch(self.blob.w, place));
+                    return;
+                }
+                if let Some((byte, behind)) = self.roll_up {
+                    // What is kept of the last key has none, or all with it would have been passed over.
+                    let from = self.kept.max(behind);
+                    let fresh = self.key.as_slice().get(from..).unwrap_or(&[]);
+                    if let Some(place) = fresh.iter().position(|&other| other == byte) {
+                        self.rolled = from + place + 1;
+                        return;
+                    }
+                }
+                for place in 0..AHEAD {
+                    node.prefetch(self.blob.w, place);
+                }
+            }
+            Target::Null | Target::Unknown => {}
+        }
+    }
+}
+
+/// Before a node's terminal, at it (so before its first child), and behind its last child.
+const FRONT: usize = 0;
+const FIRST_CHILD: usize = 1;
+const BACK: usize = 256 + 2;
+
+/// Where [`Walk::follow`] stopped: at a pointer under which all keys are at least the bound, or all below it, or at a
+/// gap between children.
+enum Stop {
+    Above(u16),
+    Below(u16),
+    Gap,
+}
