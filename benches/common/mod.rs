@@ -10,6 +10,10 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize
     }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.next() % bound
+    }
 }
 
 pub(crate) fn shuffle<T>(items: &mut [T], seed: u64) {
