@@ -10,9 +10,9 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use common::{Random, in_random_order, listed_paths, median};
+use common::{Random, in_random_order, listed_paths, median, processor_time};
 use ramus::{Db, Durability, Options, Tree};
 use tempfile::TempDir;
 
@@ -31,20 +31,11 @@ fn value(stamp: u64) -> [u8; VALUE_BYTES] {
     value
 }
 
-/// The processor time of this thread, or the time since `start`.
-fn now(start: Instant) -> Duration {
-    // The system brings the number up to date when it switches threads.
-    std::thread::yield_now();
-    let read = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = read.and_then(|text| text.split(' ').next()?.parse().ok()).filter(|nanos| *nanos > 0);
-    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
-}
-
 fn timed(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
-    let before = now(start);
+    let before = processor_time(start);
     work();
-    (now(start) - before).as_secs_f64()
+    (processor_time(start) - before).as_secs_f64()
 }
 
 /// The keys of a round, in memory of their own: to find them costs neither engine anything.

@@ -4,6 +4,7 @@
 //! they end, never fault, and what they say counts only after the caller validated its latch. Changes need the
 //! exclusive latch and a blob that passed [`Blob::verify`] when it was read.
 
+mod build;
 mod cursor;
 mod header;
 mod inner;
@@ -21,6 +22,7 @@ mod tests;
 mod verify;
 mod words;
 
+pub(crate) use build::{Gauge, Place, build};
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
 pub(crate) use inner::{Below, CHILD_BYTES, Child, Slot};
