@@ -34,9 +34,14 @@ fn counted_section(work: &mut dyn FnMut()) {
 
 /// Counts `act` on each of the items, and says so on standard output: name and number.
 fn count<T>(name: &str, items: &[T], mut act: impl FnMut(&T)) {
-    assert!(!items.is_empty(), "{name}: nothing to count");
-    println!("{name}\t{}", items.len());
-    counted_section(&mut || items.iter().for_each(&mut act));
+    count_each(name, items.len(), || items.iter().for_each(&mut act));
+}
+
+/// Counts `work`, which does so many operations.
+fn count_each(name: &str, operations: usize, mut work: impl FnMut()) {
+    assert!(operations > 0, "{name}: nothing to count");
+    println!("{name}\t{operations}");
+    counted_section(&mut work);
 }
 
 struct Rig {
@@ -78,6 +83,7 @@ pub(crate) fn run() {
     listings(&rig);
     changes(&rig);
     directory_moves(&rig);
+    loads(&rig);
     rig.db.check().expect("check");
 }
 
@@ -167,4 +173,15 @@ fn directory_moves(rig: &Rig) {
         assert!(tree.count_prefix(dst).expect("count").keys >= MOVED_ENTRIES.start as u64);
         assert_eq!(tree.count_prefix(path).expect("count").keys, 0);
     }
+}
+
+/// A load is one call; what is counted is a record.
+fn loads(rig: &Rig) {
+    let tree = rig.db.tree("loaded").expect("a tree");
+    let mut keys = rig.keys.clone();
+    keys.sort();
+    count_each("bulk_load", keys.len(), || {
+        let loaded = tree.bulk_load(keys.iter().map(|key| (key, VALUE))).expect("bulk_load");
+        assert_eq!(loaded, keys.len() as u64);
+    });
 }

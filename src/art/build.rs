@@ -175,7 +175,7 @@ pub(crate) fn build(
     if end + leaves.len() > BLOB_BYTES {
         return Err(PackError);
     }
-    target.write(end, &leaves);
+    target.write_long(end, &leaves);
     blob.set_heap_end((end + leaves.len()) as u32);
     blob.set_entries(places.len() as u32);
     blob.set_key_bytes(key_bytes as u32);
