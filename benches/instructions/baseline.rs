@@ -82,7 +82,7 @@ impl Baseline {
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
             "# Instructions of the program itself, and allocations, per operation of benches/instructions.\n\
-             # Changed by `cargo bench --workspace --bench instructions -- --rebase REASON` only.\n",
+             # Changed by `cargo bench -p ramus --profile counted --bench instructions -- --rebase REASON` only.\n",
         );
         let Compiler { version, target } = &self.compiler;
         let _ = writeln!(text, "compiler\t{version}\ntarget\t{target}\n{HEAD}");

@@ -1,8 +1,8 @@
 //! Guards the main operations against getting slower: counts their instructions under valgrind's callgrind, which are the same
 //! from run to run where times are not, and holds them against `benches/instructions/baseline.tsv`.
 //!
-//! `cargo bench --workspace --bench instructions` fails if an operation takes over 5 % more than its baseline. If that is meant,
-//! `cargo bench --workspace --bench instructions -- --rebase REASON` takes the counts over that are out of bounds, and keeps the reason
+//! `cargo bench -p ramus --profile counted --bench instructions` fails if an operation takes over 5 % more than its baseline.
+//! If that is meant, the same with `-- --rebase REASON` takes the counts over that are out of bounds, and keeps the reason
 //! beside them.
 //!
 //! Only the program's own instructions are compared, and how often it allocates. The C library picks its copying and
@@ -22,6 +22,8 @@ use baseline::{BOUND, Baseline, Compiler, Counts, Verdict};
 use callgrind::Counted;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.tsv");
+const PROFILE: &str = "counted";
+const COMMAND: &str = "cargo bench -p ramus --profile counted --bench instructions";
 /// Asks this program for the workload alone.
 const WORKLOAD: &str = "--workload";
 
@@ -31,8 +33,7 @@ fn main() -> ExitCode {
         workload::run();
         return ExitCode::SUCCESS;
     }
-    if cfg!(debug_assertions) || !callgrind::is_there() {
-        let why = if cfg!(debug_assertions) { "this is no optimised build" } else { "valgrind is not there" };
+    if let Some(why) = no_count() {
         println!("instructions are not counted: {why}");
         return ExitCode::SUCCESS;
     }
@@ -45,6 +46,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Why there is nothing to be had from a run of this program.
+fn no_count() -> Option<String> {
+    let program = std::env::current_exe().ok();
+    // Cargo names the folder of a build after its profile.
+    if !program.is_some_and(|program| program.iter().any(|part| part == PROFILE)) {
+        return Some(format!("this is another build than that of {COMMAND}"));
+    }
+    (!callgrind::is_there()).then(|| "valgrind is not there".to_owned())
 }
 
 /// Counts, then compares or re-bases. False: something got slower.
@@ -117,7 +128,7 @@ fn show(baseline: &Baseline, counted: &[Counted], bound: f64) -> bool {
         println!("\nBetter by over {:.0} %: to keep it, re-base.", bound * 100.0);
     }
     if verdicts.iter().any(|(_, verdict)| *verdict != Verdict::Within) {
-        println!("    cargo bench --workspace --bench instructions -- --rebase \"REASON\"");
+        println!("    {COMMAND} -- --rebase \"REASON\"");
     }
     !fails
 }

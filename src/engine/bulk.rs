@@ -19,7 +19,7 @@ use super::plan::show;
 
 /// How full blobs are made: a few later puts find room.
 const FILL_BYTES: usize = BLOB_BYTES / 32 * 31;
-/// What comes last gets a blob of its own, beside others, if it fills that much of one.
+/// Records get a blob of their own, where there is none that is empty, if they fill that much of it.
 const WORTH_BYTES: usize = BLOB_BYTES / 2;
 /// Payload of one commit: keys that share long beginnings take more room there than in a blob.
 const PAYLOAD_BYTES: usize = 1 << 20;
@@ -147,7 +147,7 @@ impl Bulk {
 
     /// Commits the records as one. None: they are to be put one by one.
     fn fill(&mut self, engine: &Engine, next: Option<&[u8]>) -> Result<Option<u64>> {
-        let is_large = next.is_some() || self.gauge.bytes() > WORTH_BYTES;
+        let is_large = self.gauge.bytes() > WORTH_BYTES;
         let journal = engine.journal()?;
         engine.check_open()?;
         engine.admit(journal, false)?;
