@@ -278,6 +278,10 @@ fn a_power_cut_at_any_operation_leaves_a_first_part() {
 
 #[test]
 fn a_load_larger_than_cache_and_journal() {
+    watched("a large load", a_large_load);
+}
+
+fn a_large_load() {
     let storage = FaultStorage::new();
     for background in [false, true] {
         let db = small(&storage).background(background).open("").unwrap();
@@ -287,6 +291,13 @@ fn a_load_larger_than_cache_and_journal() {
         let stats = db.stats();
         assert!(stats.checkpoints > 3 && stats.evictions > 100, "{stats:?}");
         expect(&tree, &model);
+        assert_sound(&db);
+        // All blobs have bases as long as they can be, so that a directory moves without them.
+        let before = db.stats().blob_reads;
+        tree.rename_prefix("srv/", "moved/", IfExists::Fail).unwrap();
+        let reads = db.stats().blob_reads - before;
+        assert!(reads < 30, "{reads} of {} blobs were read", stats.blob_writes);
+        assert_eq!(tree.count_prefix("moved/").unwrap().keys, 60_000);
         assert_sound(&db);
         db.close().unwrap();
     }

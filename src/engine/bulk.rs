@@ -203,14 +203,17 @@ impl Bulk {
         let text = self.puts.text();
         let ([first, ..], [.., last]) = (&self.places[..], &self.places[..]) else { return Ok(Step::Among) };
         let (mut leaf, fences) = engine.limb(&self.tree).lock_leaf_fenced(first.key(text))?;
-        match leaf.gap(&fences, first.key(text), last.key(text), next) {
-            Gap::Ready => {}
-            Gap::Cut(at) => return Ok(Step::Cut(at)),
-            Gap::None => return Ok(Step::Among),
+        let gap = leaf.gap(&fences, first.key(text), last.key(text), next);
+        if gap == Gap::None {
+            return Ok(Step::Among);
         }
+        // Before any cut: an empty leaf blob gets a base no longer than the keys that it admits, and moves go by long bases.
         let longest = self.places.iter().max_by_key(|place| place.key_len);
         if longest.is_some_and(|longest| !leaf.admits(longest.key(text))) {
             return Ok(Step::Admit);
+        }
+        if let Gap::Cut(at) = gap {
+            return Ok(Step::Cut(at));
         }
         // Nothing fails from the record on.
         let (Some(built), Some(reservation)) = (leaf.build(text, &self.places), reservation.take()) else {
