@@ -75,6 +75,11 @@ impl Error {
         Self::new(ErrorKind::InvalidInput, what)
     }
 
+    /// The same, its message behind a part that says where.
+    pub(crate) fn within(self, place: impl fmt::Display) -> Self {
+        Self { message: format!("{place}: {}", self.message).into_boxed_str(), ..self }
+    }
+
     /// What the caller has to do.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -29,8 +29,8 @@ mod sync;
 mod tree;
 
 pub use api::{
-    Batch, BatchOutcome, Db, Entry, EntryRef, IfExists, Options, PrefixStats, Record, Scan, Stats, Survey,
-    Ticket, Transaction, TransactionScan, Tree, Version, WriteOptions,
+    Batch, BatchOutcome, BulkLoad, Db, Entry, EntryRef, IfExists, Options, PrefixStats, Record, Scan, Stats,
+    Survey, Ticket, Transaction, TransactionScan, Tree, Version, WriteOptions,
 };
 pub use engine::{CheckReport, Waits};
 pub use error::{Error, ErrorKind, Result};

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use common::{cases, records, small};
@@ -75,6 +75,7 @@ enum Step {
     DeleteIfVersion(usize, Key, bool),
     Batch(Vec<Expect>, Vec<Change>),
     Fill { tree: usize, under: Key, count: usize, value: Value, ascending: bool },
+    Load { tree: usize, under: Key, count: usize, stride: usize, value: Value, beside: Vec<Key> },
     Clear { tree: usize, from: Index, percent: usize },
     Get(usize, Key),
     Count(usize, Key),
@@ -223,6 +224,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(e, c)| Step::Batch(e, c)),
         5 => (tree(), key(), 1usize..400, value(), any::<bool>())
             .prop_map(|(tree, under, count, value, ascending)| Step::Fill { tree, under, count, value, ascending }),
+        4 => (tree(), key(), 0usize..800, 1usize..3, value(), prop::collection::vec(key(), 0..6)).prop_map(
+            |(tree, under, count, stride, value, beside)| Step::Load { tree, under, count, stride, value, beside }
+        ),
         3 => (tree(), any::<Index>(), 1usize..=100).prop_map(|(tree, from, percent)| Step::Clear { tree, from, percent }),
         8 => (tree(), key()).prop_map(|(t, k)| Step::Get(t, k)),
         5 => (tree(), prefix()).prop_map(|(t, k)| Step::Count(t, k)),
@@ -495,6 +499,28 @@ impl World {
         let version = self.tree(tree).put_with(&key, &value, options).unwrap();
         self.newer(version);
         self.commit(vec![Effect::Set(tree, key, Some((value, version)))]);
+    }
+
+    /// Loads records; those that get the same version are one commit.
+    fn load(&mut self, tree: usize, keys: BTreeSet<Vec<u8>>, value: &[u8]) {
+        let handle = self.tree(tree);
+        let loaded = handle.bulk_load(keys.iter().map(|key| (key, value))).unwrap();
+        assert_eq!(loaded, keys.len() as u64);
+        let mut effects: Vec<Effect> = Vec::new();
+        for key in keys {
+            let record = handle.get_record(&key).unwrap().expect("what was loaded is there");
+            assert_eq!(record.value, value);
+            if record.version != self.seen {
+                self.newer(record.version);
+                if !effects.is_empty() {
+                    self.commit(std::mem::take(&mut effects));
+                }
+            }
+            effects.push(Effect::Set(tree, key, Some((record.value, record.version))));
+        }
+        if !effects.is_empty() {
+            self.commit(effects);
+        }
     }
 
     fn bound(&self, tree: usize, bound: &Option<(Key, bool)>) -> Bound<Vec<u8>> {
@@ -836,6 +862,15 @@ impl World {
                     let key = [&under[..], format!("/{name:08}").as_bytes()].concat();
                     self.put(*tree, key, bytes(value), WriteOptions::new());
                 }
+            }
+            Step::Load { tree, under, count, stride, value, beside } => {
+                let mut under = self.key(*tree, under);
+                under.truncate(KEY_BYTES_MAX - 16);
+                let mut keys: BTreeSet<Vec<u8>> = beside.iter().map(|key| self.key(*tree, key)).collect();
+                for i in 0..*count {
+                    keys.insert([&under[..], format!("/{:08}", i * stride).as_bytes()].concat());
+                }
+                self.load(*tree, keys, &bytes(value));
             }
             Step::Clear { tree, from, percent } => {
                 let keys: Vec<Vec<u8>> = self.map(*tree).into_keys().collect();

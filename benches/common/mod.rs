@@ -12,6 +12,10 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize
     }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.next() % bound
+    }
 }
 
 pub(crate) fn shuffle<T>(items: &mut [T], seed: u64) {
@@ -70,7 +74,7 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 /// The processor time of this thread, or the time since `start`.
-fn processor_time(start: Instant) -> Duration {
+pub(crate) fn processor_time(start: Instant) -> Duration {
     // The system brings the number up to date when it switches threads.
     std::thread::yield_now();
     let read = std::fs::read_to_string("/proc/thread-self/schedstat").ok();

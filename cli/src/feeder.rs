@@ -1,4 +1,4 @@
-//! Many puts in a row, for imports and loads.
+//! Many puts in a row, for imports.
 //!
 //! They are commits of their own and go to the operating system in large pieces. A crash keeps a prefix of the commit
 //! order, so that what is committed after a put, such as a mark that counts it, is never there without it.

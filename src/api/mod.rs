@@ -2,6 +2,7 @@
 
 mod batch;
 mod bounds;
+mod bulk;
 mod db;
 mod options;
 mod record;
@@ -13,6 +14,7 @@ mod transaction;
 mod tree;
 
 pub use batch::{Batch, BatchOutcome};
+pub use bulk::BulkLoad;
 pub use db::Db;
 pub use options::{Options, WriteOptions};
 pub use record::{Entry, EntryRef, IfExists, PrefixStats, Record, Version};

@@ -57,7 +57,7 @@ impl Tree {
         &self.state
     }
 
-    fn engine(&self) -> &Engine {
+    pub(super) fn engine(&self) -> &Engine {
         &self.handle.engine
     }
 

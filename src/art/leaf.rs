@@ -115,6 +115,10 @@ fn version_kind(blob: Blob<'_>, version: Option<u64>) -> VersionKind {
     }
 }
 
+fn head_of(kind: VersionKind, suffix: usize, value: usize) -> u32 {
+    suffix as u32 | (value as u32) << VALUE_SHIFT | (kind as u32) << VERSION_SHIFT
+}
+
 fn write_at(
     blob: Blob<'_>,
     offset: usize,
@@ -123,8 +127,7 @@ fn write_at(
     suffix: usize,
     value: usize,
 ) -> usize {
-    let head = suffix as u32 | (value as u32) << VALUE_SHIFT | (kind as u32) << VERSION_SHIFT;
-    blob.w.set_u32(offset, head);
+    blob.w.set_u32(offset, head_of(kind, suffix, value));
     match kind {
         VersionKind::None => {}
         VersionKind::Narrow => blob.w.set_u32(offset + 4, version.wrapping_sub(blob.version_base()) as u32),
@@ -142,6 +145,22 @@ pub(super) fn create(blob: Blob<'_>, suffix: &[u8], version: Option<u64>, value:
     blob.w.write(at, suffix);
     blob.w.write(at + suffix.len(), value);
     Some(offset)
+}
+
+/// Size of a leaf whose version is near the blob's version base.
+pub(super) const fn narrow_bytes(suffix: usize, value: usize) -> usize {
+    leaf_bytes(VersionKind::Narrow as usize * 4, suffix, value)
+}
+
+/// Appends the bytes of a leaf that has the blob's version base as its version to `out`, of which it begins at a multiple of
+/// four.
+pub(super) fn append(suffix: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    let end = out.len() + narrow_bytes(suffix.len(), value.len());
+    let head = head_of(VersionKind::Narrow, suffix.len(), value.len());
+    out.extend_from_slice(&u64::from(head).to_le_bytes());
+    out.extend_from_slice(suffix);
+    out.extend_from_slice(value);
+    out.resize(end, 0);
 }
 
 /// Size of the leaf that [`copy`] would make of `from`, with `suffix` bytes of suffix and versions deltas to `base`.

@@ -4,6 +4,7 @@
 //! they end, never fault, and what they say counts only after the caller validated its latch. Changes need the
 //! exclusive latch and a blob that passed [`Blob::verify`] when it was read.
 
+mod build;
 mod bytes;
 mod cursor;
 mod header;
@@ -23,6 +24,7 @@ mod verify;
 mod walk;
 mod words;
 
+pub(crate) use build::{Gauge, Place, build};
 pub(crate) use bytes::Bytes;
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};

@@ -13,6 +13,7 @@
 
 mod background;
 mod batch;
+mod bulk;
 mod catalog;
 mod check;
 mod checkpoint;
@@ -36,6 +37,7 @@ mod trees;
 mod unmount;
 mod validate;
 
+pub(crate) use bulk::Bulk;
 pub(crate) use catalog::TreeState;
 pub use check::CheckReport;
 pub(crate) use commit::{Condition, Outcome};

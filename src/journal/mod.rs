@@ -16,6 +16,7 @@
 #[cfg(all(test, loom))]
 mod commit_models;
 mod format;
+mod puts;
 mod reader;
 mod record;
 mod scan;
@@ -27,6 +28,7 @@ mod varint;
 mod window;
 mod writer;
 
+pub(crate) use puts::Puts;
 pub(crate) use reader::{Outcome, replay};
 pub(crate) use record::{Kind, Op, Record, encode_put};
 pub(crate) use writer::{Ask, Journal, Position, Reservation};

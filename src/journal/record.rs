@@ -185,7 +185,7 @@ pub(crate) fn encode_put(tree: u32, key: &[u8], value: &[u8], out: &mut Vec<u8>)
     put_bytes(value, VALUE_BYTES_MAX, out);
 }
 
-fn put_bytes(bytes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
+pub(super) fn put_bytes(bytes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     debug_assert!(bytes.len() <= bytes_max, "checked by the caller of the journal");
     varint::put(bytes.len() as u32, out);
     out.extend_from_slice(bytes);

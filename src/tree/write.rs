@@ -97,6 +97,11 @@ impl<'a> LockedLeaf<'a> {
         Blob::new(Words::new(self.guard.words()))
     }
 
+    /// Its latch.
+    pub(super) fn guard_mut(&mut self) -> &mut Exclusive<'a> {
+        &mut self.guard
+    }
+
     /// How long the base is.
     pub(super) fn base(&self) -> usize {
         self.base

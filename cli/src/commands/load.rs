@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use ramus::limits::{KEY_BYTES_MAX, TREE_NAME_BYTES_MAX, VALUE_BYTES_MAX};
-use ramus::{Db, Tree};
+use ramus::{BulkLoad, Db, WriteOptions};
 
 use super::dump::HEADER;
 use crate::args::When;
 use crate::context::Context;
-use crate::feeder::Feeder;
 use crate::keys;
 use crate::lines::Lines;
 use crate::progress::Progress;
@@ -42,13 +41,14 @@ pub(crate) fn run(args: &LoadArgs, context: &Context) -> Result<ExitCode> {
     let lines = Lines::open(source, LINE_BYTES_MAX)?;
     let db = context.write(&args.db, When::Batched)?;
     let progress = Progress::new(context, "load", lines.file_bytes());
-    let mut load =
-        Load { db: &db, tree: None, feeder: Feeder::new(&db, context.wants_sync()), progress, records: 0 };
+    let mut load = Load { db: &db, bulk: None, last: Vec::new(), progress, records: 0 };
     let outcome = read(lines, &mut load);
+    // What was read before an error is kept.
+    let loaded = load.finish();
     drop(load);
-    // What was loaded before an error is kept.
     let closed = db.close();
     let records = outcome?;
+    loaded?;
     closed?;
     context.note(|| format!("{} records", count(records)));
     Ok(ExitCode::SUCCESS)
@@ -76,24 +76,43 @@ impl Sink for Verify {
     fn progress(&mut self, _read_bytes: u64) {}
 }
 
-/// Puts the records.
+/// Loads the records, of each tree in the order of keys: a dump has them so.
 struct Load<'a> {
     db: &'a Db,
-    tree: Option<Tree>,
-    feeder: Feeder<'a>,
+    bulk: Option<BulkLoad>,
+    /// The last key of the tree.
+    last: Vec<u8>,
     progress: Progress,
     records: u64,
 }
 
+impl Load<'_> {
+    /// Commits what is still to be committed.
+    fn finish(&mut self) -> Result<()> {
+        if let Some(bulk) = &mut self.bulk {
+            bulk.finish()?;
+        }
+        self.last.clear();
+        Ok(())
+    }
+}
+
 impl Sink for Load<'_> {
     fn tree(&mut self, name: &str) -> Result<()> {
-        self.tree = Some(self.db.tree(name)?);
+        self.finish()?;
+        self.bulk = Some(self.db.tree(name)?.bulk_loader(WriteOptions::new()));
         Ok(())
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let Some(tree) = &self.tree else { bail!("a record before the first tree") };
-        self.feeder.put(tree, key, value)?;
+        if self.last.as_slice() >= key {
+            // Somebody has edited it: what is out of order begins anew.
+            self.finish()?;
+        }
+        let Some(bulk) = &mut self.bulk else { bail!("a record before the first tree") };
+        bulk.push(key, value)?;
+        self.last.clear();
+        self.last.extend_from_slice(key);
         self.records += 1;
         Ok(())
     }

@@ -32,6 +32,19 @@ fn odd_bytes_and_all_trees_go_there_and_back() {
     assert_eq!(place.ok(["dump", "fourth"]), dump);
 }
 
+#[test]
+fn an_edited_dump_is_loaded_whatever_its_order() {
+    let place = Place::new();
+    let dump = "ramus-dump 1\ntree\tdefault\n\tb\t1\n\tc\t2\n\ta\t3\n\ta\t4\n\tb\t5\ntree\tx\n\ta\t6\n\
+                tree\tdefault\n\tc\t7\nend\t7\n";
+    place.write("dump.txt", dump);
+    place.ok(["load", "db", "dump.txt"]);
+    assert_eq!(
+        place.ok(["dump", "db"]),
+        "ramus-dump 1\ntree\tdefault\n\ta\t4\n\tb\t5\n\tc\t7\ntree\tx\n\ta\t6\nend\t4\n"
+    );
+}
+
 /// A dump to a device replaced the device by a file, if the user was allowed to.
 #[cfg(unix)]
 #[test]
