@@ -79,7 +79,8 @@ impl<'a> Limb<'a> {
     /// returns where to go on. One try: directory moves are not heeded.
     pub(crate) fn count_part(&self, low: &[u8], high: Option<&[u8]>) -> Result<Part, Stop> {
         let landing = self.land(low)?;
-        let fences = Fences { low: landing.low(low)?, high: landing.high(low)?, mount: landing.offset };
+        let [begins, ends] = landing.fences(low)?;
+        let fences = Fences { low: begins, high: ends, mount: landing.offset };
         let (mut counted, mut next) = count_leaf(landing.leaf.blob(), landing.leaf.base, &fences, low, high);
         landing.leaf.validate()?;
         if let Some(parent) = landing.path.last()

@@ -30,35 +30,31 @@ impl Step<'_> {
 }
 
 impl Landing<'_> {
-    /// The end of the leaf blob's range, None: no bound; that of a mounted limb ends where the mount's does. As it was when the
-    /// leaf blob was come to, `key` being where.
-    pub(super) fn high(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
+    /// Where the leaf blob's range begins and ends, None: no bound; that of a mounted limb ends where the mount's does. As it was
+    /// when the leaf blob was come to, `key` being where.
+    pub(super) fn fences(&self, key: &[u8]) -> Result<[Option<Vec<u8>>; 2], Stop> {
         let above = [key, &[0]].concat();
+        let ([mut low, mut high], mut memory) = ([None, None], WalkMemory::default());
         for step in self.path.iter().rev() {
-            let mut walk = separators(step, key);
+            let mut walk = Walk::new(step.blob(), &key[..step.base.min(key.len())], memory);
             walk.seek(&above);
-            let fence = walk.is_on().then(|| walk.spell());
+            if walk.is_on() {
+                high = high.or_else(|| Some(walk.spell()));
+                walk.retreat();
+            } else {
+                walk.last();
+            }
+            if low.is_none() && walk.is_on() {
+                low = Some(walk.spell());
+            }
+            memory = walk.into_memory();
             step.validate()?;
-            if fence.is_some() {
-                return Ok(fence);
+            if low.is_some() && high.is_some() {
+                break;
             }
         }
-        Ok(self.end(key))
-    }
-
-    /// The beginning of the leaf blob's range, None: no bound; likewise.
-    pub(super) fn low(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
-        let above = [key, &[0]].concat();
-        for step in self.path.iter().rev() {
-            let mut walk = separators(step, key);
-            walk.seek_below(&above);
-            let fence = walk.is_on().then(|| walk.spell());
-            step.validate()?;
-            if fence.is_some() {
-                return Ok(fence);
-            }
-        }
-        Ok((self.offset > 0).then(|| key[..self.offset].to_vec()))
+        let low = low.or_else(|| (self.offset > 0).then(|| key[..self.offset].to_vec()));
+        Ok([low, high.or_else(|| self.end(key))])
     }
 }
 
@@ -159,7 +155,7 @@ impl<'a> Limb<'a> {
     /// The same with both fences, and how many bytes of the key lead to the limb.
     pub(super) fn land_at(&self, key: &[u8]) -> Result<(Fenced<'a>, usize), Stop> {
         let landing = self.land(key)?;
-        let (low, high) = (landing.low(key)?, landing.high(key)?);
+        let [low, high] = landing.fences(key)?;
         Ok((Fenced { leaf: landing.leaf, low, high, bound: None }, landing.offset))
     }
 
