@@ -9,7 +9,7 @@ use super::{Engine, Recovered, Settings, Turn, Wake};
 use crate::buffer::{Buffer, Gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{LockMode, Storage};
-use crate::journal::{Journal, Outcome, Recovery, replay};
+use crate::journal::{Journal, Outcome, Recovery, is_switching, replay};
 use crate::limits::SEQUENCE_RESERVE;
 use crate::store::{Opened, Store};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex};
@@ -107,6 +107,11 @@ impl Engine {
     }
 
     fn recover(&mut self, storage: &Arc<dyn Storage>, opened: &Opened) -> Result<()> {
+        if !self.settings.read_only && is_switching(&**storage)? {
+            // A process that was killed may have left a superblock that is not durable: nothing that only the one before it
+            // holds may be written over yet.
+            self.store.sync()?;
+        }
         self.buffer.set_replaying(true);
         let mut segment = Segment::new(self.settings.cache_bytes);
         let outcome =
@@ -128,8 +133,8 @@ impl Engine {
         self.sync()
     }
 
-    /// The journal to go on with: the one that is there if it is as a clean close left it, else a new one after a checkpoint of
-    /// what was replayed.
+    /// The journal to go on with: the one that is there if it is as a clean close left it, or sound and with records that the
+    /// checkpoint does not have. Else a new one, after a checkpoint of what was replayed.
     fn start_journal(
         &mut self,
         storage: &Arc<dyn Storage>,
@@ -145,6 +150,16 @@ impl Engine {
         }
         // Sequences below the marks may have been seen by somebody: start above them.
         let sequence = outcome.last_sequence.max(opened.sequence_mark.max(outcome.mark).saturating_sub(1));
+        if let Some(end) = outcome.end.filter(|_| outcome.records_applied > 0 && !opened.fallback) {
+            // The next checkpoint is one like any other; where there is a thread for it, it comes at once.
+            self.wake.get_mut().checkpoint = self.settings.background;
+            return Journal::go_on(
+                Arc::clone(storage),
+                &end,
+                sequence.max(outcome.last_sequence + 1),
+                durability,
+            );
+        }
         let mark = sequence + SEQUENCE_RESERVE;
         self.buffer.begin_cut(|| self.store.begin_cut(sequence, mark))?;
         self.buffer.write_pending()?;

@@ -60,6 +60,10 @@ impl Segment {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
+        if self.bytes.len() == at {
+            // The order of places is that of changes.
+            self.bytes.push(0);
+        }
         self.pending.push(Pending {
             word: 0,
             sequence,
