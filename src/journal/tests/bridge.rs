@@ -15,7 +15,7 @@ fn reopen(storage: &FaultStorage, after: u64) -> Result<(Journal, Vec<u64>)> {
 }
 
 #[test]
-fn what_comes_after_a_bridge_is_read_after_what_came_before() {
+fn row_13_a_bridge_passes_over_sequences_that_may_have_been_seen() {
     let storage = FaultStorage::new();
     commit_many(&create(&storage), 10);
     let mut all = sequences(1..=10);
