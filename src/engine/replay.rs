@@ -194,7 +194,8 @@ impl Engine {
                 }
             }
         });
-        failed.into_inner().map_or(Ok(()), Err)
+        let failed = failed.lock().take();
+        failed.map_or(Ok(()), Err)
     }
 
     /// Makes the changes at these places. Blobs are cut and merged by one thread at a time, so that all together claim no
