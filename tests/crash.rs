@@ -374,6 +374,118 @@ fn a_power_cut_in_the_recovery_loses_nothing_either() {
     }
 }
 
+/// What a life after a crash does, on top of whatever the one before left.
+fn later_life(life: usize) -> Vec<Step> {
+    let mut steps: Vec<Step> = (0..3).map(|i| put("default", 700 + i, 30 * life)).collect();
+    steps.push(upkeep("sync", Db::sync));
+    steps.push(commit(
+        "batch",
+        move |db| {
+            let tree = db.default_tree();
+            db.batch(|batch| (0..20).for_each(|i| batch.put(&tree, key(800 + i * life), value(i, 3000))))
+                .map(drop)
+        },
+        move |model| {
+            let tree = model.get_mut("default").unwrap();
+            (0..20).for_each(|i| drop(tree.insert(key(800 + i * life), value(i, 3000))));
+        },
+    ));
+    if life.is_multiple_of(2) {
+        steps.push(upkeep("checkpoint", Db::checkpoint));
+    }
+    let names: [&str; 3] = ["dir0/", "dir1/", "dir2/"];
+    let (src, dst) = (names[life % 3], names[(life + 1) % 3]);
+    steps.push(rename_prefix("default", src, "default", dst, IfExists::Replace));
+    steps.extend((0..2).map(|i| put("default", 900 + 3 * i + life % 3, 50)));
+    steps
+}
+
+/// Opens what a crash left, which holds one of the `allowed` contents, and goes on from there until it is stopped; what the
+/// next crash may leave, and whether it got to the end.
+fn live(options: &Options, allowed: &[Contents], life: usize, what: &str) -> (Vec<Contents>, bool) {
+    let Ok(db) = options.open("") else { return (allowed.to_vec(), false) };
+    let left = contents(&db).expect("the contents can be read");
+    assert!(allowed.contains(&left), "{what}: life {life} began with something else");
+    let mut states = vec![left];
+    let mut durable = 0;
+    for step in later_life(life) {
+        if let Some(model) = &step.model {
+            let mut next = states[states.len() - 1].clone();
+            model(&mut next);
+            states.push(next);
+        }
+        if (step.run)(&db).is_err() {
+            return (states.split_off(durable), false);
+        }
+        durable = states.len() - 1;
+    }
+    (states.split_off(durable), true)
+}
+
+/// An open goes on with the journal that it has replayed, and a crash finds that before any checkpoint; and again.
+#[test]
+fn crashes_in_a_row_without_a_checkpoint_lose_nothing() {
+    let mut dice = Dice(common::seed());
+    let steps = workload();
+    let states = states(&steps);
+    let total = operations(&steps, true);
+    for _ in 0..cases(12) {
+        let storage = FaultStorage::new();
+        let n = dice.below(total as usize + 1) as u64;
+        storage.fail_after(n);
+        let ran = run(&options(&storage, true), &steps, true);
+        let most = (ran.acknowledged + usize::from(!ran.complete)).min(states.len() - 1);
+        let allowed = &states[ran.durable..=most];
+        let first = storage.crash(dice.roll());
+        for k in 0.. {
+            let second = first.crash_keep_all();
+            second.fail_after(k);
+            let (left, complete) = live(&options(&second, true), allowed, 1, &format!("{n}, {k}"));
+            for (how, mut storage) in crashes(&second, &mut dice, 1) {
+                let mut allowed = left.clone();
+                let mut what = format!("operation {n}, then {k}, {how}");
+                for life in 2..5 {
+                    let stop = dice.below(120) as u64;
+                    storage.fail_after(stop);
+                    allowed = live(&options(&storage, true), &allowed, life, &what).0;
+                    let seed = dice.roll();
+                    storage = storage.crash(seed);
+                    what += &format!(", then {stop}, seed {seed}");
+                }
+                let db = options(&storage, true).open("").unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(allowed.contains(&contents(&db).unwrap()), "{what}: the end");
+                assert_sound(&db);
+            }
+            if complete {
+                break;
+            }
+        }
+    }
+}
+
+/// The same beside the checkpoint that the background thread makes after such an open.
+#[test]
+fn crashes_beside_the_checkpoint_after_an_open_lose_nothing() {
+    let mut dice = Dice(common::seed());
+    for _ in 0..cases(40) {
+        let mut storage = FaultStorage::new();
+        let mut allowed = vec![start()];
+        let mut what = String::new();
+        for life in 1..8 {
+            let stop = dice.below(150) as u64;
+            storage.fail_after(stop);
+            let threads = options(&storage, true).background(true);
+            allowed = live(&threads, &allowed, life, &what).0;
+            let seed = dice.roll();
+            storage = storage.crash(seed);
+            what += &format!("operation {stop}, seed {seed}; ");
+        }
+        let db = options(&storage, true).open("").unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(allowed.contains(&contents(&db).unwrap()), "{what}: the end");
+        assert_sound(&db);
+    }
+}
+
 /// One failing operation while the power stays on.
 fn fail_once_everywhere(kind: IoKind) {
     let mut dice = Dice(common::seed());

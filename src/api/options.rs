@@ -103,7 +103,9 @@ impl Options {
     }
 
     /// Opens the database in the directory `path`, making it, with all its parents, if it does not exist. With
-    /// [`storage`](Self::storage) the path is not used. O(blobs) for the page table, and a replay of the journal.
+    /// [`storage`](Self::storage) the path is not used. O(blobs) for the page table, and a replay of the journal, for which there may be
+    /// several threads unless [background threads](Self::background) are off. The checkpoint after a replay is made in the background,
+    /// or when it is due; only where the crash came in the middle of a checkpoint or the journal is damaged it is made before the call returns.
     ///
     /// # Errors
     /// InvalidInput: an option out of range, or a directory that holds something else. Busy: open elsewhere. NotFound:

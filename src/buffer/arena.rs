@@ -102,6 +102,16 @@ impl Arena {
         }
     }
 
+    /// Has the system commit the first `bytes` of the slot at once, where it can: cheaper than page by page on first touch.
+    pub(super) fn populate(&self, id: BlobId, bytes: usize) {
+        match self {
+            #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
+            Self::Mapped(mapped) => mapped.populate(id, bytes),
+            Self::Slab(_) => {}
+        }
+        let _ = (id, bytes);
+    }
+
     /// Gives back the whole pages of the slot past `bytes`, where single pages can be given back.
     pub(super) fn release_from(&self, id: BlobId, bytes: usize) {
         match self {
@@ -168,6 +178,12 @@ mod mapped {
             // mapping is readable and writable and is unmapped only when `self` drops, which the returned
             // lifetime precludes. All accesses go through the atomics.
             unsafe { &*self.map.as_ptr().add(slot * BLOB_BYTES).cast::<SlotWords>() }
+        }
+
+        /// Systems that do not know how commit on first touch as ever.
+        pub(super) fn populate(&self, id: BlobId, bytes: usize) {
+            let bytes = bytes.next_multiple_of(BLOCK_BYTES).min(BLOB_BYTES);
+            let _ = self.map.advise_range(Advice::PopulateWrite, id.0 as usize * BLOB_BYTES, bytes);
         }
 
         /// Afterwards the slot's bytes past `bytes` rounded up to a page read as zeros and take no memory. A

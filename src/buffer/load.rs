@@ -105,6 +105,7 @@ impl Buffer {
             return Ok(());
         }
         self.arena.attach(id);
+        self.arena.populate(id, image.len());
         let words = self.arena.words(id);
         fill(words, image);
         if let Err(what) = self.format.check(id, words, image.len()) {

@@ -30,6 +30,8 @@ mod mount_tests;
 mod plan;
 mod reads;
 mod recovery;
+mod replay;
+mod segment;
 mod space;
 mod ticket;
 mod transaction;

@@ -3,7 +3,8 @@
 //! Files: `journal.wal`, and `journal.next` while a checkpoint switches from one file to a fresh one.
 //!
 //! Invariants:
-//! - J1 Sequences are contiguous: the first record of a file is its header's start plus one.
+//! - J1 Sequences are contiguous: the first record of a file is its header's start plus one. Only a bridge, which an open writes
+//!   behind what it has replayed, passes over some: those that may have been handed out and lost.
 //! - J2 A file is zero-filled before use, so stale bytes never follow the last group; each file has its own salt.
 //! - J3 Nothing is written into the second file before the first is synced to its last group, and no group into a file
 //!   before its header is synced.
@@ -29,7 +30,7 @@ mod window;
 mod writer;
 
 pub(crate) use puts::Puts;
-pub(crate) use reader::{Outcome, replay};
+pub(crate) use reader::{Outcome, is_switching, replay};
 pub(crate) use record::{Kind, Op, Record, encode_put};
 pub(crate) use writer::{Ask, Journal, Position, Reservation};
 

@@ -17,6 +17,7 @@
 //! | 10 | `journal.next` starts at or before the data file's sequence | it alone is read |
 //! | 11 | `journal.next` starts where `journal.wal` ends | it is read after that |
 //! | 12 | `journal.next` starts elsewhere, as if `journal.wal` were torn | S fails, T ignores it, D reads it |
+//! | 13 | a bridge from the last sequence | the sequences up to its own are passed over |
 
 use super::format::{BadHeader, FILE_HEADER_BYTES, FileHeader, RECORD_HEADER_BYTES};
 use super::record::{self, Kind, Record};
@@ -43,6 +44,22 @@ pub(crate) struct Outcome {
     pub(crate) clean: bool,
     /// Bytes passed over.
     pub(crate) discarded_bytes: u64,
+    /// Where the journal can be gone on with: there is one file with records, and nothing in it is damaged or half a group.
+    pub(crate) end: Option<FileEnd>,
+}
+
+/// Where the last group of a journal file ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileEnd {
+    /// The sequence after which the file starts, and its last one.
+    pub(super) start: u64,
+    pub(super) last_sequence: u64,
+    /// In bytes.
+    pub(super) offset: u64,
+    /// Something torn follows that has to be cut off.
+    pub(super) torn: bool,
+    /// The file is still named `journal.next`, and the one of the right name holds nothing that the data file does not.
+    pub(super) is_second: bool,
 }
 
 /// Visits the records after sequence `after`, in order.
@@ -59,6 +76,7 @@ pub(crate) fn replay(
         records_applied: 0,
         clean: true,
         discarded_bytes: 0,
+        end: None,
     };
     let mut replay = Replay { after, policy, visit, outcome, passed_start: 0 };
     let Some(first) = Window::open(storage, CURRENT_NAME)? else {
@@ -66,12 +84,18 @@ pub(crate) fn replay(
     };
     match replay.open_second(storage)? {
         Some((second, header)) if header.start <= after => {
-            replay.read(Scan::new(second, header, policy))?;
+            let (second, end) = replay.read(Scan::new(second, header, policy))?;
+            replay.note_end(&second, end, header.start, true);
         }
         second => replay.read_both(first, second)?,
     }
     replay.raise_mark();
     Ok(replay.outcome)
+}
+
+/// Whether there is a second file: a checkpoint may have been under way.
+pub(crate) fn is_switching(storage: &dyn Storage) -> Result<bool> {
+    Ok(Window::open(storage, NEXT_NAME)?.is_some())
 }
 
 struct Replay<'v> {
@@ -114,7 +138,10 @@ impl Replay<'_> {
         }
         self.outcome.clean &= header.start == self.after;
         let (first, end) = self.read(Scan::new(first, header, self.policy))?;
-        let Some((second, header)) = second else { return Ok(()) };
+        let Some((second, header)) = second else {
+            self.note_end(&first, end, header.start, false);
+            return Ok(());
+        };
         if end == End::Cut {
             self.pass_over_from(&second, header.start);
             return Ok(());
@@ -160,6 +187,15 @@ impl Replay<'_> {
         outcome.discarded_bytes += scan.discarded_bytes;
         outcome.clean &= end == End::Whole && !scan.damaged;
         Ok((scan, end))
+    }
+
+    fn note_end(&mut self, scan: &Scan, end: End, start: u64, is_second: bool) {
+        // Unless another file was passed over.
+        if scan.can_go_on() && self.outcome.discarded_bytes == scan.discarded_bytes {
+            let (last_sequence, offset) = (scan.last_sequence, scan.end_offset);
+            self.outcome.end =
+                Some(FileEnd { start, last_sequence, offset, torn: end == End::Torn, is_second });
+        }
     }
 
     fn pass_over(&mut self, window: &Window) {

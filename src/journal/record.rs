@@ -21,10 +21,12 @@ pub(crate) enum Kind {
     RenamePrefix = 8,
     DeletePrefix = 9,
     DeleteRange = 10,
+    /// No commit: it takes its own sequence and all from that in its payload on, which may have been seen before a crash.
+    Bridge = 11,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Put,
         Self::Delete,
         Self::Rename,
@@ -35,6 +37,7 @@ impl Kind {
         Self::RenamePrefix,
         Self::DeletePrefix,
         Self::DeleteRange,
+        Self::Bridge,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -185,6 +188,16 @@ pub(crate) fn encode_put(tree: u32, key: &[u8], value: &[u8], out: &mut Vec<u8>)
     put_bytes(value, VALUE_BYTES_MAX, out);
 }
 
+/// The payload of a bridge: the sequence before those that it passes over.
+pub(super) fn encode_bridge(last: u64) -> [u8; 8] {
+    last.to_le_bytes()
+}
+
+/// The sequence that a bridge starts from.
+pub(super) fn decode_bridge(payload: &[u8]) -> Option<u64> {
+    payload.try_into().ok().map(u64::from_le_bytes)
+}
+
 pub(super) fn put_bytes(bytes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     debug_assert!(bytes.len() <= bytes_max, "checked by the caller of the journal");
     varint::put(bytes.len() as u32, out);
@@ -205,6 +218,7 @@ pub(super) fn decode(kind: Kind, payload: &[u8]) -> Result<Record<'_>, &'static 
         Kind::TreeCreate => Record::TreeCreate { tree: rest.number()?, name: rest.name()? },
         Kind::TreeDrop => Record::TreeDrop { tree: rest.number()? },
         Kind::Noop => Record::Noop,
+        Kind::Bridge => return Err("a bridge is no commit"),
     };
     if rest.0.is_empty() { Ok(record) } else { Err("bytes after the end of the record") }
 }
@@ -315,7 +329,10 @@ mod tests {
         assert_eq!(encoded(&Record::TreeCreate { tree: 7, name: "photos" }), b"\x07\x06photos");
         assert_eq!(encoded(&Record::TreeDrop { tree: 7 }), b"\x07");
         assert_eq!(encoded(&Record::Noop), b"");
-        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(encode_bridge(0x0102), [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode_bridge(&encode_bridge(7)), Some(7));
+        assert_eq!(decode_bridge(b"1234567"), None);
     }
 
     #[test]

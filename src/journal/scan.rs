@@ -9,7 +9,7 @@ use super::format::{
     Checksum, FILE_HEADER_BYTES, FileHeader, GROUP_ALIGN, GROUP_HEADER_BYTES, GroupHeader,
     RECORD_HEADER_BYTES, RecordHeader, align, check_record,
 };
-use super::record::Kind;
+use super::record::{Kind, decode_bridge};
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::limits::RECORD_BYTES_MAX;
@@ -64,6 +64,8 @@ pub(super) struct Scan {
     pub(super) discarded_bytes: u64,
     /// Whether damage was passed over.
     pub(super) damaged: bool,
+    /// Whether reading ended inside a group.
+    in_group: bool,
 }
 
 impl Scan {
@@ -79,6 +81,7 @@ impl Scan {
             mark: 0,
             discarded_bytes: 0,
             damaged: false,
+            in_group: false,
         }
     }
 
@@ -93,6 +96,11 @@ impl Scan {
             };
         }
         Ok(self.end)
+    }
+
+    /// Whether the file could be written on from where reading ended, once it is cut there.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.end != End::Cut && !self.damaged && !self.in_group
     }
 
     pub(super) fn path(&self) -> &str {
@@ -121,7 +129,10 @@ impl Scan {
         while at < end {
             match self.record_at(at, end, visit)? {
                 Found::Record(next) => at = next,
-                Found::Nothing => return self.nothing_at(at, visit),
+                Found::Nothing => {
+                    self.in_group = true;
+                    return self.nothing_at(at, visit);
+                }
                 Found::Stranger => return self.damage_at(at, "a record that belongs elsewhere", visit),
             }
         }
@@ -135,8 +146,12 @@ impl Scan {
             return Ok(Found::Nothing);
         };
         let Some((kind, payload)) = check_record(bytes, &self.checksum) else { return Ok(Found::Nothing) };
-        if header.sequence == self.last_sequence + 1 || (skips && header.sequence > self.last_sequence) {
-            visit(at, header.sequence, kind, payload)?;
+        let (last, is_bridge) = (self.last_sequence, kind == Kind::Bridge);
+        let follows = header.sequence == last + 1 || (is_bridge && decode_bridge(payload) == Some(last));
+        if (follows || skips) && header.sequence > last {
+            if !is_bridge {
+                visit(at, header.sequence, kind, payload)?;
+            }
             self.last_sequence = header.sequence;
         } else if !skips {
             return Ok(Found::Stranger);

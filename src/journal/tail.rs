@@ -7,7 +7,7 @@
 //! - `next + outstanding records < mark`.
 
 use super::format::{Checksum, GROUP_ALIGN, GROUP_HEADER_BYTES, RECORD_HEADER_BYTES, append_record};
-use super::record::Kind;
+use super::record::{Kind, encode_bridge};
 use crate::limits::BLOCK_BYTES;
 
 /// Space in a file that only deletes and checkpoints may take, in bytes.
@@ -40,6 +40,14 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// One that passes from the sequence `last` to `to`, which is higher.
+    pub(super) fn bridge(last: u64, to: u64, checksum: &Checksum) -> Self {
+        let mut bytes = vec![0; GROUP_HEADER_BYTES];
+        let payload = encode_bridge(last);
+        append_record(to, Kind::Bridge, &payload, checksum, &mut bytes);
+        Self { bytes, first_sequence: last + 1, last_sequence: to, charged: cost_of(payload.len()) }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -113,6 +121,11 @@ impl Tail {
             noop_reserved: false,
             record_bytes: 0,
         }
+    }
+
+    /// Goes on in a file that has records: so many bytes of them, and so many free.
+    pub(super) fn go_on(&mut self, record_bytes: u64, free_bytes: u64) {
+        (self.record_bytes, self.available) = (record_bytes, free_bytes);
     }
 
     pub(super) fn last_sequence(&self) -> u64 {

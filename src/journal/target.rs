@@ -5,6 +5,7 @@
 use super::format::{
     Checksum, FILE_HEADER_BYTES, FileHeader, GROUP_HEADER_BYTES, GroupHeader, RECORD_HEADER_BYTES, align,
 };
+use super::reader::FileEnd;
 use super::tail::Group;
 use super::{CURRENT_NAME, NEXT_NAME};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,12 +34,8 @@ impl Target {
     /// Makes an empty file `journal.next`, after a leftover of that name is gone for good: a crash must not be able to
     /// mix old bytes with new ones.
     pub(super) fn create_next(storage: &dyn Storage, generation: u64) -> Result<Self> {
+        remove_next(storage)?;
         let path = storage.describe(NEXT_NAME);
-        match storage.remove(NEXT_NAME) {
-            Ok(()) => storage.sync_dir().map_err(|error| Error::io(format_args!("syncing {path}"), error))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(format_args!("removing {path}"), error)),
-        }
         let file = storage
             .open(NEXT_NAME, OpenMode::Create)
             .map_err(|error| Error::io(format_args!("creating {path}"), error))?;
@@ -47,6 +44,28 @@ impl Target {
 
     /// Takes up a journal without records; what lies behind its header is cut off.
     pub(super) fn resume(storage: &dyn Storage, start: u64) -> Result<Self> {
+        let mut target = Self::take_up(storage, start)?;
+        target.cut_to_header()?;
+        Ok(target)
+    }
+
+    /// Takes up a journal that was read to this end: all of it is durable then, and nothing but zeros follows.
+    pub(super) fn go_on(storage: &dyn Storage, end: &FileEnd) -> Result<Self> {
+        let mut target = Self::take_up(storage, end.start)?;
+        let cut = || {
+            if end.torn {
+                target.file.set_len(end.offset)?;
+            }
+            target.file.sync()?;
+            target.file.len()
+        };
+        let allocated = cut().map_err(|error| target.wrap(error))?;
+        (target.offset, target.synced, target.allocated) =
+            (end.offset, end.offset, allocated.max(end.offset));
+        Ok(target)
+    }
+
+    fn take_up(storage: &dyn Storage, start: u64) -> Result<Self> {
         let path = storage.describe(CURRENT_NAME);
         let wrap = |error| Error::io(format_args!("opening {path}"), error);
         let file = storage.open(CURRENT_NAME, OpenMode::ReadWrite).map_err(wrap)?;
@@ -56,18 +75,7 @@ impl Target {
             .ok()
             .filter(|header| header.start == start)
             .ok_or_else(|| Error::corrupt(&path, 0, format_args!("no header of a journal after {start}")))?;
-        let mut target = Self {
-            file,
-            path: path.clone(),
-            salt: header.salt,
-            generation: 0,
-            offset: 0,
-            synced: 0,
-            allocated: 0,
-            mark: 0,
-        };
-        target.cut().map_err(wrap)?;
-        Ok(target)
+        Ok(Self { file, path, salt: header.salt, generation: 0, offset: 0, synced: 0, allocated: 0, mark: 0 })
     }
 
     pub(super) fn checksum(&self) -> Checksum {
@@ -77,6 +85,11 @@ impl Target {
     /// Free space when nothing but the header is in the file.
     pub(super) fn capacity(&self) -> u64 {
         self.allocated.saturating_sub(FILE_HEADER_BYTES as u64)
+    }
+
+    /// Space behind the last group.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.allocated - self.offset
     }
 
     /// Whether there is no group in it.
@@ -180,6 +193,16 @@ impl Target {
 
     fn wrap(&self, error: std::io::Error) -> Error {
         Error::io(format_args!("writing {}", self.path), error)
+    }
+}
+
+/// Makes sure that there is no `journal.next`.
+pub(super) fn remove_next(storage: &dyn Storage) -> Result<()> {
+    let path = storage.describe(NEXT_NAME);
+    match storage.remove(NEXT_NAME) {
+        Ok(()) => storage.sync_dir().map_err(|error| Error::io(format_args!("syncing {path}"), error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(format_args!("removing {path}"), error)),
     }
 }
 

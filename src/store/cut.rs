@@ -138,6 +138,12 @@ impl Store {
         Ok(blocks)
     }
 
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.writable()?;
+        self.file.sync().map_err(|error| self.poisoned_by(error))
+    }
+
     /// Makes everything written so far durable, then the superblock.
     fn seal(&self, superblock: &Superblock) -> Result<()> {
         self.file.sync()?;

@@ -43,3 +43,23 @@ pub(crate) fn thread_number() -> usize {
         number.get()
     })
 }
+
+/// Runs `work` in up to `threads` threads at once, this one included, and returns when all are through. It shares out what there
+/// is to do by itself, as there may be fewer.
+pub(crate) fn in_threads(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            #[allow(clippy::disallowed_methods, reason = "the one door to threads")]
+            let started = std::thread::Builder::new().spawn_scoped(scope, &work);
+            if started.is_err() {
+                break;
+            }
+        }
+        work();
+    });
+}
+
+/// How many threads can run at once; 1 if that is not known.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

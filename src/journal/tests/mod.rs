@@ -1,5 +1,6 @@
 //! The journal as its callers see it, on a device with faults.
 
+mod bridge;
 mod commit;
 mod crash;
 mod switch;

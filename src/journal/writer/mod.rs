@@ -16,11 +16,13 @@ mod waiting;
 pub(crate) use keeper::Ask;
 
 use super::Durability;
+use super::reader::FileEnd;
 use super::record::Kind;
-use super::tail::{Floor, Tail, Work};
-use super::target::{Target, install, is_harmless};
+use super::tail::{Floor, Group, Tail, Work};
+use super::target::{Target, install, is_harmless, remove_next};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Storage;
+use crate::limits::BLOCK_BYTES;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, order};
 use group::Pace;
 use keeper::Keeper;
@@ -182,6 +184,33 @@ impl Journal {
     ) -> Result<Self> {
         let target = Target::resume(&*storage, start)?;
         Ok(Self::new(storage, target, start, mark, durability))
+    }
+
+    /// Goes on with the journal that was just replayed to this end: all of it is durable then. Sequences up to `sequence`, which
+    /// is above all in it, count as handed out. If the end is one of the second file the checkpoint before that is durable.
+    pub(crate) fn go_on(
+        storage: Arc<dyn Storage>,
+        end: &FileEnd,
+        sequence: u64,
+        durability: Durability,
+    ) -> Result<Self> {
+        if end.is_second {
+            install(&*storage)?;
+        } else {
+            remove_next(&*storage)?;
+        }
+        let mut target = Target::go_on(&*storage, end)?;
+        let mut bridge = Group::bridge(end.last_sequence, sequence, &target.checksum());
+        if target.free_bytes() < bridge.charged {
+            target.grow(BLOCK_BYTES as u64, true)?;
+        }
+        target.write(&mut bridge)?;
+        let mark = target.sync()?;
+        let (record_bytes, free_bytes) = (end.offset, target.free_bytes());
+        let journal = Self::new(storage, target, sequence, mark, durability);
+        journal.shared.tail.lock().go_on(record_bytes, free_bytes);
+        journal.shared.record_bytes.store(record_bytes, Ordering::Relaxed);
+        Ok(journal)
     }
 
     fn new(
