@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::clock::{resident, traffic};
 use crate::engine::Setup;
@@ -14,6 +15,8 @@ use crate::options::{Child, Task};
 use crate::paths;
 use crate::random::Random;
 
+/// What a process may take; it prints too little to fill a pipe.
+const TIME: Duration = Duration::from_secs(400);
 /// The version of the values that are put after a load.
 pub const PUT_VERSION: u32 = 3;
 
@@ -33,7 +36,17 @@ pub fn run(task: &str, child: &Child) -> Result<(ExitStatus, BTreeMap<String, u6
         .arg(child.cache_bytes.to_string())
         .arg("--count")
         .arg(child.count.to_string());
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let started = Instant::now();
+    while process.try_wait()?.is_none() {
+        if started.elapsed() > TIME {
+            process.kill()?;
+            process.wait()?;
+            bail!("it did not end within {} s", TIME.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = process.wait_with_output()?;
     let number = |line: &str| -> Result<(String, u64)> {
         let (name, number) = line.split_once(' ').with_context(|| format!("{task} said {line:?}"))?;
         Ok((name.to_owned(), number.parse()?))

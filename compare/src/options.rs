@@ -25,6 +25,9 @@ pub struct Args {
     /// Turns of every engine in every row; at least three make a median.
     #[arg(long, default_value_t = 3)]
     pub rounds: u64,
+    /// Loads in each order; as many as rounds without it.
+    #[arg(long)]
+    pub loads: Option<u64>,
     /// Memory of each engine's own cache, in MiB.
     #[arg(long, default_value_t = 2048)]
     pub cache: u64,

@@ -165,7 +165,7 @@ mod tests {
     fn bars_are_held_against_medians_of_those_who_answer_right() {
         let mut results = Results::default();
         let row = by_name("rename-in");
-        [3.0, 100.0, 4.0].map(|figure| results.add(row, Some(Kind::Ramus), sample(figure)));
+        [3.0, 100.0, 4.0].iter().for_each(|&figure| results.add(row, Some(Kind::Ramus), sample(figure)));
         results.add(row, Some(Kind::Holt), Sample { wrong: 1, ..sample(5.0) });
         results.add(row, Some(Kind::Btreemap), sample(1.0));
         results.add(row, Some(Kind::Fjall), sample(8.0));

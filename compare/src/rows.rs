@@ -118,7 +118,7 @@ mod tests {
     fn figures_have_three_digits() {
         let cases =
             [(7.4, "7 ns"), (999.0, "999 ns"), (1234.0, "1.23 µs"), (12_345.0, "12.3 µs"), (3e9, "3.00 s")];
-        cases.map(|(figure, text)| assert_eq!(shown(figure, Processor), text));
+        cases.iter().for_each(|&(figure, text)| assert_eq!(shown(figure, Processor), text));
         assert_eq!(shown(250.0 * 1048576.0, Bytes), "250 MiB");
     }
 

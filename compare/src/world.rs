@@ -151,7 +151,7 @@ impl World {
     }
 
     pub fn popular(&self, random: &mut Random) -> usize {
-        self.order[self.zipf.next(random)] as usize
+        self.order[self.zipf.draw(random)] as usize
     }
 
     /// Up to `count` directories of about `keys` keys, none inside another: none off by more than a factor of 1.6.

@@ -12,6 +12,7 @@ use super::{check_rename, list_by_seeks, longest_by_seeks, moved};
 use crate::engine::{Engine, Records, See, Session, Value, end_of};
 
 type Map = TreeMap<Box<[u8]>, Box<[u8]>>;
+type Record = (Box<[u8]>, Box<[u8]>);
 
 #[derive(Default)]
 pub struct Blart {
@@ -72,7 +73,7 @@ struct BlartSession<'e> {
 }
 
 impl BlartSession<'_> {
-    fn take(&mut self, prefix: &[u8]) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    fn take(&mut self, prefix: &[u8]) -> Vec<Record> {
         let keys: Vec<Box<[u8]>> = self.map.prefix(prefix).map(|(key, _)| key.clone()).collect();
         keys.iter().filter_map(|key| self.map.remove_entry(&key[..])).collect()
     }

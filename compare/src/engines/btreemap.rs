@@ -11,6 +11,7 @@ use super::{check_rename, list_by_seeks, longest_by_seeks, moved};
 use crate::engine::{Engine, Records, See, Session, Value, end_of};
 
 type Map = BTreeMap<Box<[u8]>, Box<[u8]>>;
+type Record = (Box<[u8]>, Box<[u8]>);
 
 #[derive(Default)]
 pub struct InMemory {
@@ -51,7 +52,7 @@ struct MapSession<'e> {
 
 impl MapSession<'_> {
     /// Takes the records below `prefix` out, one by one: cutting the map and joining it again costs as much as all its records.
-    fn take(&mut self, prefix: &[u8]) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    fn take(&mut self, prefix: &[u8]) -> Vec<Record> {
         let end = end_of(prefix);
         let below = self.map.range::<[u8], _>((Included(prefix), Excluded(&end[..])));
         let keys: Vec<Box<[u8]>> = below.map(|(key, _)| key.clone()).collect();

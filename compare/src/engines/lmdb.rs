@@ -1,6 +1,7 @@
 //! LMDB through heed. `lmdb.h` recommends long transactions for loads and `MDB_APPEND` for sorted ones, read transactions that are
-//! used again, and no readahead where data exceeds memory. Batched commits take `MDB_NOSYNC` with `MDB_WRITEMAP`, which that header calls
-//! faster: a crash of the system may damage the file then, which no other engine here risks. Its cache is the system's.
+//! used again, and no readahead where data exceeds memory. Batched commits take `MDB_NOSYNC`: a crash of the system loses the last ones, and
+//! nothing else where the file system writes in order. With `MDB_WRITEMAP` they would be faster, but such a crash could take the file, which no other
+//! engine here risks. Its cache is the system's.
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use heed::{
 use super::{LOAD_COMMIT, check_rename, list_by_seeks, longest_by_seeks, moved};
 use crate::engine::{Class, Engine, Records, See, Session, Setup, Value, end_of};
 
-/// Address space, not memory; the file is sparse.
+/// Address space, not memory.
 const MAP_BYTES: usize = 64 << 30;
 
 type Table = Database<'static, Bytes, Bytes>;
@@ -31,13 +32,13 @@ impl Lmdb {
         options.map_size(MAP_BYTES);
         let mut flags = EnvFlags::empty();
         if setup.class == Class::Batched {
-            flags |= EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP;
+            flags |= EnvFlags::NO_SYNC;
         }
         if setup.beyond_memory {
             flags |= EnvFlags::NO_READ_AHEAD;
         }
-        // SAFETY: the flags risk the file in a crash of the system, which this program does not outlive either; nobody else has
-        // the file open.
+        // SAFETY: nobody else changes the file while it is mapped; what the flags risk is the file's content in a crash of the
+        // system, and the databases are made anew in each run.
         let env = unsafe { options.flags(flags).open(&setup.dir) }?;
         let create = env.write_txn()?;
         let table = env.create_databases_and_commit(create, |opener, txn| {

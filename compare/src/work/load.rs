@@ -9,7 +9,7 @@ use crate::clock::{Times, timed};
 use crate::engine::{Engine, Setup, Value};
 use crate::engines::Kind;
 use crate::results::Sample;
-use crate::rows::by_name;
+use crate::rows::{Row, by_name};
 use crate::world::World;
 
 /// The world's records, sorted or in random order.
@@ -41,50 +41,49 @@ pub fn place(dir: &Path, kind: Kind) -> std::path::PathBuf {
     dir.join(kind.to_string())
 }
 
-/// Loads in both orders as often as there are rounds, and keeps the databases of the last load in random order.
+/// Loads in both orders as often as is asked for, and keeps the databases of the last load in random order, which the other rows need.
 pub fn run(run: &mut Run<'_>) -> Fleet {
     let mut fleet = Fleet::new();
-    let kinds = run.kinds.clone();
     for (name, sorted) in [("load-sorted", true), ("load-random", false)] {
-        let row = by_name(name);
-        let rounds = match (run.args.wants(name), sorted) {
-            (true, _) => run.args.rounds,
-            (false, true) => 0,
-            // The other rows need the databases.
-            (false, false) => 1,
-        };
-        for round in 0..rounds {
-            for kind in kinds
-                .iter()
-                .filter(|kind| fleet.len() < kinds.len() && !run.results.is_out(row, Some(**kind)))
-                .copied()
-                .collect::<Vec<_>>()
-            {
+        let (row, wanted) = (by_name(name), run.args.wants(name));
+        let loads = if wanted { run.args.loads.unwrap_or(run.args.rounds) } else { u64::from(!sorted) };
+        if loads < 3 {
+            run.results.note(row, format!("loads: {loads}"));
+        }
+        for round in 0..loads {
+            for kind in run.kinds.clone() {
+                if run.results.is_out(row, Some(kind)) {
+                    continue;
+                }
                 run.says(row, kind, round);
-                let setup = Setup::new(&place(&run.dir, kind), run.args.cache_bytes());
-                match loaded(kind, &setup, run.world, sorted) {
-                    Ok((engine, times)) => {
-                        if run.args.wants(name) {
-                            let sample = Sample::of(row.measure, times, run.world.keys.len() as u64);
-                            let sample =
-                                right(run.world, engine.as_ref()).map(|wrong| sample.checked(1, wrong));
-                            run.took_part(row, kind, sample);
+                match turn(run, row, kind, sorted) {
+                    Ok((sample, engine)) => {
+                        if wanted {
+                            run.results.add(row, Some(kind), sample);
                         }
-                        if !sorted && round + 1 == rounds {
+                        if !sorted && round + 1 == loads {
                             fleet.push((kind, engine));
                         } else if let Err(error) = engine.close() {
-                            run.took_part(row, kind, Err(error));
+                            run.took_part(row, kind, Err(error.context("closing")));
                         }
                     }
                     Err(error) => run.took_part(row, kind, Err(error)),
                 }
             }
         }
-        if run.args.wants(name) {
+        if wanted {
             run.done(row);
         }
     }
     fleet
+}
+
+/// One load, checked.
+fn turn(run: &Run<'_>, row: &Row, kind: Kind, sorted: bool) -> Result<(Sample, Box<dyn Engine>)> {
+    let setup = Setup::new(&place(&run.dir, kind), run.args.cache_bytes());
+    let (engine, times) = loaded(kind, &setup, run.world, sorted)?;
+    let wrong = right(run.world, engine.as_ref())?;
+    Ok((Sample::of(row.measure, times, run.world.keys.len() as u64).checked(1, wrong), engine))
 }
 
 /// Zero if the engine holds the world's records and nothing else, one if not.

@@ -18,6 +18,7 @@ use anyhow::Result;
 use crate::clock::timed;
 use crate::engine::{Engine, Session};
 use crate::engines::Kind;
+use crate::machine;
 use crate::model::Digest;
 use crate::options::Args;
 use crate::results::{Results, Sample};
@@ -94,7 +95,12 @@ impl Run<'_> {
     }
 
     pub fn done(&mut self, row: &Row) {
-        self.bar.println(format!("done: {}", row.title));
+        let said = format!("{} done: {}", machine::load(), row.title);
+        // The bar says nothing where there is no terminal.
+        if self.bar.is_hidden() {
+            eprintln!("{said}");
+        }
+        self.bar.println(said);
         (self.report)(&self.results);
     }
 
