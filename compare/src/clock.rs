@@ -1,5 +1,6 @@
 //! Time and bytes of this process.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -8,25 +9,53 @@ use rustix::time::{ClockId, clock_gettime};
 /// What something took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
+    /// Processor time of the calling thread.
     pub thread_nanos: f64,
-    pub process_nanos: f64,
+    /// That of the threads that are watched.
+    pub background_nanos: f64,
     pub wall_nanos: f64,
 }
 
-fn nanos(clock: ClockId) -> f64 {
-    let now = clock_gettime(clock);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+/// What the names of the threads begin with that work for the engine whose turn it is.
+static WATCHED: Mutex<&[&str]> = Mutex::new(&[]);
+
+/// Says whose processor time `timed` is to count besides that of its caller: other engines in the process may be at work too.
+pub fn watch(threads: &'static [&'static str]) {
+    *WATCHED.lock().expect("no thread panicked") = threads;
 }
 
-/// Runs `work` and says what it took: processor time of this thread, that of all threads of the process, time on the clock.
+/// Processor time so far of the threads that are watched. Those that have ended are not in it.
+fn background_nanos() -> Result<f64> {
+    let watched = *WATCHED.lock().expect("no thread panicked");
+    let mut sum = 0.0;
+    if watched.is_empty() {
+        return Ok(sum);
+    }
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        // A thread may end between the two.
+        let (Ok(name), Ok(spent)) =
+            (std::fs::read_to_string(task.join("comm")), std::fs::read_to_string(task.join("schedstat")))
+        else {
+            continue;
+        };
+        if watched.iter().any(|beginning| name.starts_with(beginning)) {
+            let nanos = spent.split_whitespace().next().and_then(|nanos| nanos.parse::<f64>().ok());
+            sum += nanos.context("the format of schedstat")?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Runs `work` and says what it took.
 pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Times)> {
-    let clocks = || (nanos(ClockId::ThreadCPUTime), nanos(ClockId::ProcessCPUTime));
-    let (wall, before) = (Instant::now(), clocks());
+    let background = background_nanos()?;
+    let (wall, before) = (Instant::now(), thread_nanos());
     let done = work()?;
-    let (after, wall) = (clocks(), wall.elapsed());
+    let (after, wall) = (thread_nanos(), wall.elapsed());
     let times = Times {
-        thread_nanos: after.0 - before.0,
-        process_nanos: after.1 - before.1,
+        thread_nanos: after - before,
+        background_nanos: (background_nanos()? - background).max(0.0),
         wall_nanos: wall.as_nanos() as f64,
     };
     Ok((done, times))
@@ -34,7 +63,8 @@ pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Times)> {
 
 /// Processor time of the calling thread so far, in nanoseconds.
 pub fn thread_nanos() -> f64 {
-    nanos(ClockId::ThreadCPUTime)
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }
 
 /// What the process has read from and written to block devices so far, in bytes.

@@ -23,7 +23,7 @@ fn main() -> Result<()> {
 fn heading(args: &Args, world: &World, load_before: &str) -> Vec<String> {
     vec![
         format!(
-            "{} real paths, 96-byte values, caches of {} MiB; medians of {} rounds, engines in turns within one run; processor time of the calling thread unless said otherwise (\"in all\": of all threads of the process, where that is much more). Every answer is compared with a sorted array's.",
+            "{} real paths, 96-byte values, caches of {} MiB; medians of {} rounds, engines in turns within one run; processor time of the calling thread unless said otherwise (\"in all\": with the engine's own threads, where that is much more). Every answer is compared with a sorted array's.",
             world.keys.len(),
             args.cache,
             args.rounds

@@ -11,8 +11,8 @@ use crate::rows::{Bar, Measure, ROWS, Row};
 pub struct Sample {
     /// In the row's measure.
     pub figure: f64,
-    /// Processor time of all threads for an operation, where the figure is that of one.
-    pub process: Option<f64>,
+    /// Processor time of the caller and of the engine's own threads for an operation, where the figure is that of the caller.
+    pub in_all: Option<f64>,
     pub answers: u64,
     pub wrong: u64,
 }
@@ -24,7 +24,7 @@ impl Sample {
         match measure {
             Measure::Processor => Self {
                 figure: each(times.thread_nanos),
-                process: Some(each(times.process_nanos)),
+                in_all: Some(each(times.thread_nanos + times.background_nanos)),
                 ..Self::default()
             },
             _ => Self { figure: each(times.wall_nanos), ..Self::default() },
@@ -113,9 +113,9 @@ impl Results {
         median(self.samples(row, column).iter().map(|sample| sample.figure).collect())
     }
 
-    /// Processor time of all threads.
-    pub fn process(&self, row: &Row, column: Column) -> Option<f64> {
-        median(self.samples(row, column).iter().filter_map(|sample| sample.process).collect())
+    /// Processor time, that of the engine's own threads included.
+    pub fn in_all(&self, row: &Row, column: Column) -> Option<f64> {
+        median(self.samples(row, column).iter().filter_map(|sample| sample.in_all).collect())
     }
 
     /// The share of the answers that were wrong, if any was.

@@ -6,7 +6,7 @@ use crate::engines::Kind;
 use crate::results::{Cell, Column, Results, Verdict};
 use crate::rows::{Bar, Measure, Row, shown};
 
-/// Processor time of all threads is shown too where it is this many times that of the caller's.
+/// Processor time with that of the engine's own threads is shown too where it is this many times the caller's.
 const BACKGROUND_SHOWN: f64 = 1.25;
 
 fn percent(share: f64) -> String {
@@ -15,7 +15,7 @@ fn percent(share: f64) -> String {
 
 fn ratio(ratio: f64) -> String {
     let digits = if ratio >= 10.0 { 0 } else { 2 };
-    if ratio < 0.005 { format!("1/{:.0}", 1.0 / ratio) } else { format!("{ratio:.digits$}") }
+    if ratio < 0.1 { format!("1/{:.0}", 1.0 / ratio) } else { format!("{ratio:.digits$}") }
 }
 
 fn bar(verdict: &Verdict, row: &Row) -> String {
@@ -52,8 +52,11 @@ fn cell(results: &Results, row: &Row, column: Column, footnotes: &mut Footnotes)
         };
     };
     let mut text = shown(figure, row.measure);
-    if let Some(process) = results.process(row, column).filter(|all| *all > figure * BACKGROUND_SHOWN) {
-        let _ = write!(text, " ({} in all)", shown(process, row.measure));
+    if let Some(all) = results.in_all(row, column).filter(|all| *all > figure * BACKGROUND_SHOWN) {
+        let _ = write!(text, " ({} in all)", shown(all, row.measure));
+    }
+    if column.is_some_and(|kind| kind.copies(row.name)) {
+        text += " (copied)";
     }
     if let Some(share) = results.wrong(row, column) {
         let _ = write!(text, ", **wrong: {}**", percent(share));
@@ -123,7 +126,7 @@ mod tests {
     fn the_table_shows_figures_bars_and_what_is_wrong() {
         let mut results = Results::default();
         let row = by_name("list-dir");
-        let sample = |figure, wrong| Sample { figure, process: Some(figure * 3.0), answers: 50, wrong };
+        let sample = |figure, wrong| Sample { figure, in_all: Some(figure * 3.0), answers: 50, wrong };
         results.add(row, Some(Kind::Ramus), sample(15_000.0, 0));
         results.add(row, Some(Kind::Holt), sample(9_000.0, 19));
         results.add(row, Some(Kind::Lmdb), sample(25_000.0, 0));
@@ -131,7 +134,7 @@ mod tests {
         let kinds = [Kind::Ramus, Kind::Holt, Kind::Lmdb, Kind::Fjall];
         let text = markdown(&results, &kinds, &["# heading".to_owned()]);
         for part in [
-            "**15.0 µs (45.0 µs in all)**",
+            "**15.0 µs (45.0 µs in all) (copied)**",
             "**wrong: 38 %**",
             "0.60 LMDB",
             "✗ 0.60 (≤ 0.5 LMDB)",

@@ -70,14 +70,27 @@ impl Kind {
         matches!(self, Self::Btreemap | Self::Blart)
     }
 
-    /// Whether [`Session::get`](crate::engine::Session::get) shows the value where it lies, or in a buffer that is used again.
-    pub fn lends_values(self) -> bool {
-        self != Self::Holt
+    /// Whether it shows copies made for each answer in a row where others show values, or keys and values, where they lie or in a
+    /// buffer that is used again.
+    pub fn copies(self, row: &str) -> bool {
+        match row {
+            "get-uniform" | "get-zipf" => self == Self::Holt,
+            "list100" => matches!(self, Self::Holt | Self::Ramus),
+            "list-dir" => self == Self::Ramus,
+            _ => false,
+        }
     }
 
-    /// Whether listings show keys and values so.
-    pub fn lends_listings(self) -> bool {
-        !matches!(self, Self::Holt | Self::Ramus)
+    /// What the names of its own threads begin with.
+    pub fn threads(self) -> &'static [&'static str] {
+        match self {
+            Self::Ramus => &["ramus-"],
+            // Those that the system starts for its rings too.
+            Self::Holt => &["holt-", "iou-"],
+            Self::Rocksdb => &["rocksdb:"],
+            Self::Fjall => &["fjall:"],
+            Self::Lmdb | Self::Redb | Self::Sqlite | Self::Btreemap | Self::Blart => &[],
+        }
     }
 
     pub fn open(self, setup: &Setup) -> Result<Box<dyn Engine>> {

@@ -58,7 +58,7 @@ fn turn(world: &World, kind: Kind, setup: &Setup, round: u64) -> Result<(Sample,
     engine.close()?;
     let gets = GETS as u64;
     let time = Sample::of(by_name("cold-get").measure, times, gets).checked(gets, wrong);
-    Ok((time, Sample { figure: read as f64 / GETS as f64, process: None, ..time }))
+    Ok((time, Sample { figure: read as f64 / GETS as f64, in_all: None, ..time }))
 }
 
 /// Loads databases of all the paths of `world` and asks them in turn.

@@ -49,7 +49,7 @@ pub fn mean_keys(world: &World, row: &str) -> Option<usize> {
 /// Adds up what single calls took.
 fn sum(into: &mut Times, times: Times) {
     into.thread_nanos += times.thread_nanos;
-    into.process_nanos += times.process_nanos;
+    into.background_nanos += times.background_nanos;
     into.wall_nanos += times.wall_nanos;
 }
 

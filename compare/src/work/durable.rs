@@ -20,7 +20,9 @@ use crate::rows::{Row, by_name};
 use crate::world::World;
 
 const THREADS: [(&str, usize); 3] = [("durable-1", 1), ("durable-8", 8), ("durable-64", 64)];
-const TURN: Duration = Duration::from_millis(400);
+const TURN: Duration = Duration::from_millis(200);
+/// What waits for disks varies: rounds there are at least.
+const ROUNDS_MIN: u64 = 9;
 /// A put of a path of 64 bytes with what a journal says about it.
 const RAW_BYTES: usize = 200;
 const RAW_FILE_BYTES: u64 = 8 << 20;
@@ -114,7 +116,7 @@ pub fn run(run: &mut Run<'_>) -> Result<()> {
         if !run.args.wants(row.name) {
             continue;
         }
-        for round in 0..run.args.rounds {
+        for round in 0..run.args.rounds.max(ROUNDS_MIN) {
             let figure = floor(&file)?;
             run.results.add(row, None, Sample { figure, ..Sample::default() });
             for (kind, engine) in &engines {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::clock::timed;
+use crate::clock::{timed, watch};
 use crate::engine::{Engine, Session};
 use crate::engines::Kind;
 use crate::machine;
@@ -79,7 +79,9 @@ impl Run<'_> {
         self.done(row);
     }
 
+    /// Says whose turn it is.
     pub fn says(&self, row: &Row, kind: Kind, round: u64) {
+        watch(kind.threads());
         self.bar.set_message(format!("{}: {}, round {}", row.title, kind.name(), round + 1));
         self.bar.tick();
     }

@@ -14,6 +14,9 @@ use crate::model::value_of;
 use crate::results::Sample;
 use crate::rows::{Row, by_name};
 
+/// Rounds of opens after a close, at least: they take little and vary.
+const ROUNDS_MIN: u64 = 7;
+
 /// Opens and gets a key; gives the sample and the open engine.
 fn opened(
     row: &Row,
@@ -40,7 +43,7 @@ pub fn clean(run: &mut Run<'_>, fleet: Fleet) {
             run.took_part(row, kind, Err(error.context("closing")));
         }
     }
-    for round in 0..run.args.rounds {
+    for round in 0..run.args.rounds.max(ROUNDS_MIN) {
         for kind in &on_disk {
             if run.results.is_out(row, Some(*kind)) {
                 continue;
