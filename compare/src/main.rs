@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use ramus_compare::engines::Kind;
 use ramus_compare::options::Args;
 use ramus_compare::results::Results;
 use ramus_compare::rows::by_name;
@@ -52,12 +53,10 @@ fn compare(args: &Args) -> Result<()> {
     let load_before = machine::load();
     let world = World::new(paths::read(&args.paths)?, args.keys)?;
     let kinds = args.kinds();
+    // After every row, so that a run that is stopped leaves something.
     let report = |results: &Results| {
-        let text = table::markdown(results, &kinds, &heading(args, &world, &load_before));
-        if let Some(file) = &args.markdown
-            && let Err(error) = std::fs::write(file, text)
-        {
-            eprintln!("writing {}: {error}", file.display());
+        if let Err(error) = files(args, &world, &kinds, results, &load_before) {
+            eprintln!("writing what was measured so far: {error:#}");
         }
     };
     let mut run = Run {
@@ -71,15 +70,24 @@ fn compare(args: &Args) -> Result<()> {
     };
     measure(&mut run, dir.path())?;
     run.bar.finish_and_clear();
-    report(&run.results);
+    files(args, &world, &kinds, &run.results, &load_before)?;
     println!("{}", table::markdown(&run.results, &kinds, &heading(args, &world, &load_before)));
     let shortfalls = table::shortfalls(&run.results);
     if !shortfalls.is_empty() {
         println!("Bars not met:\n\n{shortfalls}");
     }
+    Ok(())
+}
+
+/// Writes table and chart where they are wanted.
+fn files(args: &Args, world: &World, kinds: &[Kind], results: &Results, load_before: &str) -> Result<()> {
+    if let Some(file) = &args.markdown {
+        let text = table::markdown(results, kinds, &heading(args, world, load_before));
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
     if let Some(file) = &args.svg {
         let title = format!("{} real paths: figure of each engine over that of Ramus", world.keys.len());
-        chart::svg(&run.results, &kinds, &title, file)?;
+        chart::svg(results, kinds, &title, file)?;
     }
     Ok(())
 }

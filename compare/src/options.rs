@@ -40,7 +40,7 @@ pub struct Args {
     /// Writes the table here too, after every row.
     #[arg(long)]
     pub markdown: Option<PathBuf>,
-    /// Draws the chart here.
+    /// Draws the chart here, after every row.
     #[arg(long)]
     pub svg: Option<PathBuf>,
     #[command(subcommand)]
