@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long)]
     pub loads: Option<u64>,
     /// Memory of each engine's own cache, in MiB.
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 4096)]
     pub cache: u64,
     /// Records of the rows with a cold cache; all paths of the list without it.
     #[arg(long)]
