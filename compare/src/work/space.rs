@@ -51,6 +51,7 @@ pub fn space(run: &mut Run<'_>, list: &Path) {
                 figure.map(|bytes| Sample { figure: bytes as f64, ..Sample::default() }),
             );
         }
+        (run.report)(&run.results);
     }
     run.done(memory);
 }
@@ -72,6 +73,7 @@ pub fn written(run: &mut Run<'_>, list: &Path) {
             Ok(Sample { figure, ..Sample::default() }.checked(1000, wrong))
         });
         run.took_part(row, kind, sample);
+        (run.report)(&run.results);
     }
     run.done(row);
 }
