@@ -79,7 +79,8 @@ impl Kind {
     /// What the names of its own threads begin with.
     pub fn threads(self) -> &'static [&'static str] {
         match self {
-            Self::Ramus => &["ramus-"],
+            // The system keeps 15 bytes of a name.
+            Self::Ramus => &["ramus-backgroun", "ramus-journal"],
             // Those that the system starts for its rings too.
             Self::Holt => &["holt-", "iou-"],
             Self::Rocksdb => &["rocksdb:"],
