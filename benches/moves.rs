@@ -117,13 +117,17 @@ fn timed(call: impl FnOnce()) -> Duration {
     started.elapsed()
 }
 
-/// Waits until the background thread has put back what moved, and merged what the cuts left.
+/// Waits until the background thread has put back what moved, and reclaimed what was deleted.
 fn wait_until_settled(db: &Db) {
+    let mut reclaimed = db.stats().reclaimed_blobs;
     loop {
         std::thread::sleep(Duration::from_millis(600));
-        if db.survey().expect("survey").survey.is_none_or(|survey| survey.mounts == 0) {
+        let now = db.survey().expect("survey");
+        let is_quiet = now.reclaimed_blobs == reclaimed;
+        if is_quiet && now.survey.is_none_or(|survey| survey.mounts == 0) {
             return;
         }
+        reclaimed = now.reclaimed_blobs;
     }
 }
 
@@ -171,6 +175,8 @@ fn deletes(rig: &Rig) {
             for key in rig.keys.iter().filter(|key| key.starts_with(&directory.path)) {
                 copy.put(key, VALUE).expect("put");
             }
+            // Or the delete pays for what the puts still owe: it would wait for the checkpoint that they made due.
+            rig.db.checkpoint().expect("a checkpoint");
             wait_until_settled(&rig.db);
             delete(&copy, directory);
             rig.db.drop_tree(copy.name()).expect("dropped");
