@@ -12,7 +12,7 @@ use crate::buffer::Claim;
 use crate::error::{Error, Result};
 use crate::journal::{Durability, Journal, Kind, Puts, Reservation};
 use crate::limits::{BLOB_BYTES, RECORD_BYTES_MAX};
-use crate::tree::{Gap, Gauge, Place, Stop, Tries};
+use crate::tree::{Gap, Gauge, Place, Stop, Tries, common_prefix};
 
 use super::commit::{Condition, check_key, check_value};
 use super::plan::show;
@@ -234,12 +234,4 @@ impl Bulk {
         }
         Ok(engine.last_sequence())
     }
-}
-
-/// How many leading bytes two keys share.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let (ours, _) = a.as_chunks::<8>();
-    let (theirs, _) = b.as_chunks::<8>();
-    let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count() * 8;
-    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
 }

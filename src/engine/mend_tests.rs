@@ -3,25 +3,12 @@
 
 use std::sync::Arc;
 
+use super::mount_tests::open;
 use super::plan::{Change, Plan};
 use super::*;
 use crate::io::{MemoryStorage, Storage};
-use crate::journal::Recovery;
 use crate::limits::KEY_BYTES_MAX;
 use crate::tree::{BOUND_ENOUGH, Workspace};
-
-fn open(storage: &Arc<dyn Storage>) -> Arc<Engine> {
-    let settings = Settings {
-        cache_bytes: 8 << 20,
-        durability: Durability::Sync,
-        journal_bytes: 64 << 20,
-        background: false,
-        recovery: Recovery::Strict,
-        read_only: false,
-        flush_on_drop: false,
-    };
-    Engine::open(Arc::clone(storage), settings).unwrap()
-}
 
 /// The longest that a key of the tree may be by its bounds.
 fn bound(engine: &Engine, tree: &TreeState) -> usize {

@@ -8,7 +8,8 @@ use crate::journal::Recovery;
 use crate::store::BlobId;
 use crate::tree::tests::mount_by_hand;
 
-fn open(storage: &Arc<dyn Storage>) -> Arc<Engine> {
+/// A small one that does nothing by itself.
+pub(super) fn open(storage: &Arc<dyn Storage>) -> Arc<Engine> {
     let settings = Settings {
         cache_bytes: 4 << 20,
         durability: Durability::Sync,

@@ -38,7 +38,7 @@ mod walk;
 mod workspace;
 mod write;
 
-pub(crate) use bounds::successor;
+pub(crate) use bounds::{common_prefix, successor};
 pub(crate) use compact::Place as CompactPlace;
 pub(crate) use count::{Counted, Part};
 pub(crate) use fill::{Gap, Gauge, Place};

@@ -239,8 +239,24 @@ fn cut_after(blob: Blob<'_>, bytes: usize, right: bool) -> Result<Vec<u8>, usize
     Err(sum)
 }
 
-/// Inserts all entries of `from` into `into`, each key with `lead` put before and `strip` bytes cut off. False: no room.
+/// As [`append_entries`], and `into` admits what `from` did.
 fn append(into: Blob<'_>, from: Blob<'_>, lead: &[u8], strip: usize, only: impl Fn(&[u8]) -> bool) -> bool {
+    let fits = append_entries(into, from, lead, strip, only);
+    if fits && from.is_leaf() {
+        into.set_below(into.below().and(from.below().under(lead.len()).over(strip)));
+    }
+    fits
+}
+
+/// Inserts all entries of `from` into `into`, each key with `lead` put before and `strip` bytes cut off. False: no room; some may
+/// be there.
+pub(super) fn append_entries(
+    into: Blob<'_>,
+    from: Blob<'_>,
+    lead: &[u8],
+    strip: usize,
+    only: impl Fn(&[u8]) -> bool,
+) -> bool {
     let mut key = Vec::new();
     let mut value = Vec::new();
     let mut cursor = Cursor::new(from);
@@ -266,9 +282,6 @@ fn append(into: Blob<'_>, from: Blob<'_>, lead: &[u8], strip: usize, only: impl 
             }
         }
         cursor.advance();
-    }
-    if from.is_leaf() {
-        into.set_below(into.below().and(from.below().under(lead.len()).over(strip)));
     }
     true
 }

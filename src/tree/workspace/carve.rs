@@ -184,13 +184,14 @@ impl Workspace<'_> {
     ) -> Result<Taken, Stop> {
         let from = low.get(top.base..).unwrap_or(&[]);
         let to = high.map(|high| high.get(top.base..).unwrap_or(&[]));
-        let Row { at, mut parts, inside, next } = self.peek(top.id, |blob| row(blob, from, to))?;
+        let Row { at, parts, inside, next } = self.peek(top.id, |blob| row(blob, from, to))?;
         let (Some(second), last) = (inside.first(), parts.len() - 1) else { return Err(Stop::Restart) };
         let base_of = |child: Child| top.base + usize::from(child.delta);
-        // The bases of what goes are to be this long.
-        let least = strip.unwrap_or(0);
-        let part_of =
-            |base: usize, child: Child| Child { delta: (base.max(least) - top.base) as u16, ..child };
+        // The bases of what goes are to be as long as what its keys lose.
+        let part_of = |base: usize, child: Child| Child {
+            delta: (base.max(strip.unwrap_or(0)) - top.base) as u16,
+            ..child
+        };
 
         // What stays of the first child, and what goes of it.
         let begins = match (&at, &top.low) {
@@ -199,20 +200,12 @@ impl Workspace<'_> {
             (None, None) => low.is_empty(),
         };
         self.has_cut = true;
-        let (mut left, mut is_first_gone) = (None, false);
+        let (mut left, mut first) = (None, Some(parts[0]));
         if !begins {
             let base = base_of(parts[0]);
-            let shed = if strip.is_none() { self.shed(parts[0], &low[base..], Keep::Below)? } else { None };
-            is_first_gone = shed.is_some();
-            let stays = match shed {
-                Some(stays) => stays,
-                None => {
-                    let (stays, goes) = self.split(BlobId(parts[0].id), base, low, [0, least])?;
-                    parts[0] = part_of(base, goes);
-                    stays
-                }
-            };
+            let (stays, goes) = self.cut_off(parts[0], base, low, Keep::Below, strip)?;
             left = Some(Piece { child: stays, base });
+            first = goes.map(|goes| part_of(base, goes));
         }
         // What goes of the last child, and what stays of it.
         let ends = match (&next, to) {
@@ -220,21 +213,12 @@ impl Workspace<'_> {
             (Some(next), Some(to)) => next == to,
             (None, Some(_)) => top.high.as_deref() == high,
         };
-        let (mut right, mut is_last_gone) = (None, false);
+        let (mut right, mut end) = (None, Some(parts[last]));
         if !ends && let Some(high) = high {
             let base = base_of(parts[last]);
-            let shed =
-                if strip.is_none() { self.shed(parts[last], &high[base..], Keep::From)? } else { None };
-            is_last_gone = shed.is_some();
-            let stays = match shed {
-                Some(stays) => stays,
-                None => {
-                    let (goes, stays) = self.split(BlobId(parts[last].id), base, high, [least, 0])?;
-                    parts[last] = part_of(base, goes);
-                    stays
-                }
-            };
+            let (stays, goes) = self.cut_off(parts[last], base, high, Keep::From, strip)?;
             right = Some(Piece { child: stays, base });
+            end = goes.map(|goes| part_of(base, goes));
         }
         let content = self.part(top, second, to, strip)?;
         let blob = self.edit(top.id)?;
@@ -246,24 +230,54 @@ impl Workspace<'_> {
         let strip = strip.map_or(0, |strip| strip - top.base);
         let moved = Blob::new(content.words());
         let mut is_whole = moved.entries() as usize == last;
-        moved.set_leftmost_child(parts[0]);
-        match &inside[last - 1][strip..] {
-            separator if is_last_gone => is_whole &= moved.remove(separator),
-            separator => is_whole &= moved.set_child(Some(separator), parts[last]),
-        }
-        if is_first_gone {
-            if moved.entries() == 0 {
-                return Ok(Taken::Nothing);
-            }
-            moved.set_leftmost_child(parts[1]);
-            is_whole &= moved.remove(&inside[0][strip..]);
-        }
+        let separator = &inside[last - 1][strip..];
+        is_whole &= match end {
+            Some(child) => moved.set_child(Some(separator), child),
+            None => moved.remove(separator),
+        };
         if !is_whole {
             return Err(Stop::Corrupt(top.id, "a separator was lost"));
         }
+        let first = match first {
+            Some(first) => first,
+            None => {
+                // The second one takes its place, if there is one left.
+                let separator = &inside[0][strip..];
+                let Some(leaf) = moved.find(separator) else { return Ok(Taken::Nothing) };
+                let second = moved.child_of(leaf);
+                moved.remove(separator);
+                second
+            }
+        };
+        moved.set_leftmost_child(first);
         self.follow(moved, strip)?;
         let id = self.create_with(content)?;
         Ok(Taken::Limb(self.peek(id, |blob| blob.as_child(0))?))
+    }
+
+    /// Cuts a child at `key`: what stays of it, and what goes, unless that was dropped at once.
+    fn cut_off(
+        &mut self,
+        child: Child,
+        base: usize,
+        key: &[u8],
+        stays: Keep,
+        strip: Option<usize>,
+    ) -> Result<(Child, Option<Child>), Stop> {
+        if strip.is_none()
+            && let Some(left) = self.shed(child, &key[base..], stays)?
+        {
+            return Ok((left, None));
+        }
+        let (id, least) = (BlobId(child.id), strip.unwrap_or(0));
+        let (stays, goes) = match stays {
+            Keep::Below => self.split(id, base, key, [0, least])?,
+            Keep::From => {
+                let (goes, stays) = self.split(id, base, key, [least, 0])?;
+                (stays, goes)
+            }
+        };
+        Ok((stays, Some(goes)))
     }
 
     /// Drops what a leaf blob has on the other side of `cut`, relative to it: no part of it need become a blob of its own to be

@@ -1,6 +1,6 @@
 //! Hanging what was cut out elsewhere.
 
-use crate::art::{Below, Blob, CHILD_BYTES, Child, Cursor, Kind, Scratch, room_needed};
+use crate::art::{Below, Blob, CHILD_BYTES, Child, Scratch, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
@@ -9,6 +9,7 @@ use super::path::Hop;
 use crate::tree::Stop;
 use crate::tree::bounds::successor;
 use crate::tree::grow::packed;
+use crate::tree::shift::append_entries;
 use crate::tree::split::copy_of;
 
 /// What was lifted out of a tree.
@@ -93,36 +94,15 @@ impl Workspace<'_> {
         }
         // A copy is cheaper than a packed one, where nothing has to make room.
         let mut host = copy_of(blob);
-        if blob.room() < 2 * from.live_bytes() || !append(Blob::new(host.words()), from, lead) {
+        if blob.room() < 2 * from.live_bytes()
+            || !append_entries(Blob::new(host.words()), from, lead, 0, |_| true)
+        {
             host = packed(blob)?;
-            if !append(Blob::new(host.words()), from, lead) {
+            if !append_entries(Blob::new(host.words()), from, lead, 0, |_| true) {
                 return Ok(None);
             }
         }
         self.replace(leaf.id, host)?;
         Ok(Some(from.below()))
     }
-}
-
-/// Inserts all entries of a leaf blob into another, each key behind `lead`. False: they do not fit; some may be there.
-fn append(into: Blob<'_>, from: Blob<'_>, lead: &[u8]) -> bool {
-    debug_assert_eq!(from.kind(), Some(Kind::Leaf));
-    let (mut key, mut value) = (lead.to_vec(), Vec::new());
-    let mut cursor = Cursor::new(from);
-    cursor.first();
-    while let Some(found) = cursor.leaf() {
-        key.truncate(lead.len());
-        key.extend_from_slice(cursor.key());
-        value.clear();
-        from.w.append_to(found.value_at(), found.value_len(), &mut value);
-        let inserted = match cursor.mount() {
-            Some(limb) => into.insert_mount(&key, limb),
-            None => into.insert(&key, Some(found.version(from)), &value),
-        };
-        if inserted.is_err() {
-            return false;
-        }
-        cursor.advance();
-    }
-    true
 }

@@ -24,7 +24,7 @@ pub(crate) struct Known {
 pub(crate) const BOUND_ENOUGH: usize = KEY_BYTES_MAX / 2;
 
 /// The ends of a range relative to a blob: None: it begins before the blob, or ends behind it.
-type Ends<'k> = [Option<&'k [u8]>; 2];
+pub(super) type Ends<'k> = [Option<&'k [u8]>; 2];
 
 impl Workspace<'_> {
     /// Whether any key that starts with `prefix` is longer than that by more than `most` bytes. Reads the blobs under the
@@ -114,10 +114,10 @@ fn children(blob: Blob<'_>, ends: Ends<'_>, most: Option<usize>) -> Vec<Part> {
 }
 
 /// A limb mounted in a leaf blob: its root, the length of its path, the bound on what is below.
-type Mounted = (BlobId, usize, usize);
+pub(super) type Mounted = (BlobId, usize, usize);
 
 /// The length of the longest record's key in a part of a leaf blob, and the mounts there.
-fn lengths(blob: Blob<'_>, [low, high]: Ends<'_>) -> (Option<usize>, Vec<Mounted>) {
+pub(super) fn lengths(blob: Blob<'_>, [low, high]: Ends<'_>) -> (Option<usize>, Vec<Mounted>) {
     let (mut longest, mut mounts) = (None, Vec::new());
     let mut cursor = Cursor::new(blob);
     cursor.seek(low.unwrap_or(&[]));

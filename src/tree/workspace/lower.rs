@@ -11,6 +11,7 @@ use crate::store::BlobId;
 use crate::tree::{Limb, Stop, Tries};
 
 use super::Workspace;
+use super::length::lengths;
 
 /// Blobs that one search changes as a rule.
 const BLOBS: usize = 8;
@@ -146,17 +147,10 @@ fn needed(blob: Blob<'_>) -> Below {
     if !blob.is_leaf() {
         return blob.below();
     }
-    let (mut records, mut mounts) = (0, Below::default());
-    let mut cursor = Cursor::new(blob);
-    cursor.first();
-    while cursor.leaf().is_some() {
-        let path = cursor.key().len();
-        match cursor.mount() {
-            Some(limb) => mounts = mounts.and(Below::new(limb.below.longest(), true).under(path)),
-            None => records = records.max(path),
-        }
-        cursor.advance();
-    }
-    let all = Below::default().raised(Below::new(records, false)).and(mounts);
+    let (records, limbs) = lengths(blob, [None, None]);
+    let mounts = limbs
+        .iter()
+        .fold(Below::default(), |all, (_, path, under)| all.and(Below::new(*under, true).under(*path)));
+    let all = Below::default().raised(Below::new(records.unwrap_or(0), false)).and(mounts);
     Below::new(all.longest().min(blob.below().longest()), all.mounts())
 }
