@@ -229,3 +229,34 @@ fn waits_for_latches_and_at_the_gate_are_counted() {
     assert!(stats.latch_waits.longest() > Duration::ZERO);
     assert!(stats.gate_waits.to_string().starts_with("under "));
 }
+
+#[test]
+fn a_checkpoint_leaves_what_it_writes_in_order_in_memory_too() {
+    let options =
+        Options::new().background(false).durability(Durability::Batched { bytes: 1 << 20, interval: None });
+    let db = options.storage(Arc::new(MemoryStorage::new())).open("").unwrap();
+    let tree = db.default_tree();
+    // Nodes grow, and so leave garbage, where keys come in no order.
+    let keys: Vec<u32> = (0..20_000).map(|number: u32| number.wrapping_mul(0x9E37_79B1)).collect();
+    let name = |key: u32| format!("dir{}/file-{key:08x}", key % 7);
+    for key in &keys {
+        tree.put(name(*key), key.to_le_bytes().repeat(12)).unwrap();
+    }
+    let survey = || db.survey().unwrap().survey.unwrap();
+    let before = survey();
+    let blobs = before.leaf_blobs + before.inner_blobs;
+    assert!(before.garbage_bytes > 256 * blobs, "{before:?}");
+    db.checkpoint().unwrap();
+    let after = survey();
+    assert!(after.garbage_bytes < 256 * blobs, "{after:?}");
+    assert_eq!((after.entries, after.leaf_blobs), (before.entries, before.leaf_blobs));
+    // That changed no content, so there is nothing more to write.
+    let written = db.stats().blob_writes;
+    db.checkpoint().unwrap();
+    assert_eq!((db.stats().blob_writes, db.stats().dirty_bytes), (written, 0));
+    for key in &keys {
+        let value = tree.get(name(*key)).unwrap().unwrap();
+        assert_eq!(value, key.to_le_bytes().repeat(12), "{key:08x}");
+    }
+    db.check().unwrap();
+}

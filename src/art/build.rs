@@ -1,4 +1,4 @@
-//! Builds a packed leaf blob from sorted records in one go: nodes in level order, then leaves in key order, as
+//! Builds a packed leaf blob from sorted records in one go: nodes in their order, then leaves in that of their keys, as
 //! [`Blob::pack`] leaves them. No search, no insertion, no growth of nodes.
 //!
 //! In sorted order the bytes that neighbours have in common say all about the tree: a node stands where the least of them
@@ -8,6 +8,7 @@ use super::header::{AT_ROOT, Blob, HEADER_BYTES, Kind};
 use super::inner::{Below, round_up};
 use super::leaf;
 use super::node::{self, NODE_BYTES_MAX, node_bytes_for};
+use super::order::Order;
 use super::pack::PackError;
 use super::ptr;
 use super::words::Words;
@@ -128,6 +129,7 @@ fn leaf_bytes(place: Place, shared: u16) -> usize {
 }
 
 /// Records that a node, or a slot of one, leads to.
+#[derive(Clone, Copy)]
 struct Range {
     from: usize,
     to: usize,
@@ -194,10 +196,9 @@ fn hang(
     hooks: &mut [Hook],
 ) -> Result<usize, PackError> {
     let mut end = HEADER_BYTES;
-    let mut todo = vec![Range { from: 0, to: places.len(), above: base, slot: AT_ROOT }];
-    let mut next = 0;
-    while let Some(&Range { from, to, above, slot }) = todo.get(next) {
-        next += 1;
+    let mut order = Order::new();
+    order.push(places.len(), Range { from: 0, to: places.len(), above: base, slot: AT_ROOT });
+    while let Some(Range { from, to, above, slot }) = order.pop() {
         if to - from == 1 {
             hooks[from] = Hook { slot, above };
             continue;
@@ -235,7 +236,7 @@ fn hang(
             let slot = node.push_child(blob.w, byte, 0);
             match upto - from {
                 1 => hooks[from] = Hook { slot, above: depth + 1 },
-                _ => todo.push(Range { from, to: upto, above: depth + 1, slot }),
+                entries => order.push(entries, Range { from, to: upto, above: depth + 1, slot }),
             }
             from = upto;
         }

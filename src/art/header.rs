@@ -165,7 +165,7 @@ impl<'a> Blob<'a> {
         self.w.u8_at(AT_KIND) == Kind::Leaf as u8
     }
 
-    /// Asks for the header and the first nodes, which a packed blob has in level order behind it.
+    /// Asks for the header and the first nodes, which a packed blob has behind it, heavy ones in front.
     #[inline(always)]
     pub(crate) fn prefetch(self) {
         for line in 0..PREFETCH_LINES {

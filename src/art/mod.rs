@@ -12,6 +12,7 @@ mod inner;
 mod insert;
 mod leaf;
 mod node;
+mod order;
 mod pack;
 mod prune;
 mod ptr;

@@ -1,14 +1,13 @@
-//! Copies a blob into fresh memory: without garbage, nodes first in level order and leaves behind them in key
+//! Copies a blob into fresh memory: without garbage, nodes first ([`Order`]) and leaves behind them in key
 //! order, nodes of the smallest kind that fits, chains collapsed, and keys moved to another base on the way.
 //!
 //! Nodes lie together so that the nodes of many blobs stay in the processor's caches where their leaves could not.
-
-use std::collections::VecDeque;
 
 use super::header::{AT_ROOT, Blob, HEADER_BYTES};
 use super::inner::{Below, round_up};
 use super::leaf::{self, Leaf};
 use super::node::{self, Node, node_bytes_for};
+use super::order::Order;
 use super::ptr::{self, Target, decode};
 use super::words::Words;
 use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
@@ -26,9 +25,10 @@ pub(crate) struct Rebase<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PackError;
 
-#[derive(Default)]
 struct Measure {
     node_bytes: usize,
+    /// How many entries are below each node, by its offset in units of four bytes.
+    weights: Vec<u16>,
     /// Least and greatest version.
     versions: Option<(u64, u64)>,
 }
@@ -48,6 +48,7 @@ impl Measure {
 struct Packer<'a, 'b> {
     from: Blob<'a>,
     to: Blob<'b>,
+    weights: Vec<u16>,
     next_node: usize,
     next_leaf: usize,
     entries: u32,
@@ -69,6 +70,7 @@ impl<'a> Blob<'a> {
             to,
             next_node: HEADER_BYTES,
             next_leaf: HEADER_BYTES + measure.node_bytes,
+            weights: measure.weights,
             entries: 0,
             key_bytes: 0,
             value_bytes: 0,
@@ -96,13 +98,15 @@ impl<'a> Blob<'a> {
 
     /// Sums up the nodes that a packed copy has.
     fn measure(self, rebase: Rebase<'_>) -> Result<Measure, PackError> {
-        let mut sum = Measure::default();
-        // What is to be visited, and by how much its prefix becomes longer.
-        let mut todo = vec![(self.root(), rebase.lead.len() as isize - rebase.strip as isize)];
+        let mut sum = Measure { node_bytes: 0, weights: vec![0; BLOB_BYTES / 4], versions: None };
         if self.root() == 0 {
             return Ok(sum);
         }
-        while let Some((ptr, extra)) = todo.pop() {
+        // The nodes, each with the place in here of the one above it.
+        let mut nodes: Vec<(usize, usize)> = Vec::with_capacity(256);
+        // What is to be visited, the place of the node above, and by how much a prefix there becomes longer.
+        let mut todo = vec![(self.root(), 0, rebase.lead.len() as isize - rebase.strip as isize)];
+        while let Some((ptr, above, extra)) = todo.pop() {
             match decode(ptr) {
                 Target::Null | Target::Unknown => return Err(PackError),
                 Target::Leaf(offset) | Target::Mount(offset) => {
@@ -111,6 +115,9 @@ impl<'a> Blob<'a> {
                         let version = leaf.version(self);
                         let (least, greatest) = sum.versions.unwrap_or((version, version));
                         sum.versions = Some((least.min(version), greatest.max(version)));
+                    }
+                    if let Some((node, _)) = nodes.get(above) {
+                        sum.weights[node / 4] += 1;
                     }
                 }
                 Target::Node(offset) => {
@@ -123,15 +130,21 @@ impl<'a> Blob<'a> {
                         sum.node_bytes += node_bytes_for(node.children(), node.has_terminal(), prefix);
                         0
                     };
+                    let own = nodes.len();
+                    nodes.push((offset, above));
                     if node.has_terminal() {
-                        todo.push((self.w.u16_at(node.terminal_slot()), 0));
+                        todo.push((self.w.u16_at(node.terminal_slot()), own, 0));
                     }
-                    todo.extend(node.all_children(self.w).map(|(_, child)| (child, below)));
+                    todo.extend(node.all_children(self.w).map(|(_, child)| (child, own, below)));
                 }
             }
-            if sum.node_bytes > BLOB_BYTES || todo.len() > BLOB_BYTES {
+            if sum.node_bytes > BLOB_BYTES || todo.len() > BLOB_BYTES || nodes.len() > BLOB_BYTES / 4 {
                 return Err(PackError);
             }
+        }
+        // A node comes before all that are below it.
+        for &(node, above) in nodes.iter().skip(1).rev() {
+            sum.weights[nodes[above].0 / 4] += sum.weights[node / 4];
         }
         Ok(sum)
     }
@@ -156,7 +169,7 @@ const PENDING_LEAF: u16 = 3 << 14;
 const _: () = assert!(BLOB_BYTES / 8 <= 1 << 14);
 
 impl Packer<'_, '_> {
-    /// Copies what is under `root`: the nodes level by level, then the leaves in key order.
+    /// Copies what is under `root`: the nodes, then the leaves in key order.
     fn copy(&mut self, root: u16, rebase: Rebase<'_>) -> Result<(), PackError> {
         if root == 0 {
             return Ok(());
@@ -200,21 +213,35 @@ impl Packer<'_, '_> {
         lead: &mut Vec<u8>,
     ) -> Result<Vec<Todo>, PackError> {
         let mut leaves: Vec<Todo> = Vec::with_capacity(self.from.entries() as usize);
-        let mut todo = VecDeque::from([Todo { ptr: root, slot: AT_ROOT, above: 0 }]);
-        while let Some(place) = todo.pop_front() {
-            if matches!(decode(place.ptr), Target::Node(_))
-                && let (End::Node(node), _) = self.follow(place, rebase, lead)?
-            {
-                self.copy_node(node, &place, lead, &mut todo)?;
-                continue;
+        let mut order = Order::new();
+        self.sort(Todo { ptr: root, slot: AT_ROOT, above: 0 }, &mut order, &mut leaves)?;
+        while let Some(place) = order.pop() {
+            match self.follow(place, rebase, lead)? {
+                (End::Node(node), _) => self.copy_node(node, &place, lead, &mut order, &mut leaves)?,
+                (End::Leaf(..), _) => self.wait(place, &mut leaves)?,
             }
-            if leaves.len() >= BLOB_BYTES / 8 {
-                return Err(PackError);
-            }
-            self.to.w.set_u16(place.slot, PENDING_LEAF | leaves.len() as u16);
-            leaves.push(place);
         }
         Ok(leaves)
+    }
+
+    /// Nodes are put in order, leaves wait for their turn.
+    fn sort(&self, place: Todo, order: &mut Order<Todo>, leaves: &mut Vec<Todo>) -> Result<(), PackError> {
+        match decode(place.ptr) {
+            Target::Node(offset) => {
+                order.push(usize::from(self.weights[offset / 4]), place);
+                Ok(())
+            }
+            _ => self.wait(place, leaves),
+        }
+    }
+
+    fn wait(&self, place: Todo, leaves: &mut Vec<Todo>) -> Result<(), PackError> {
+        if leaves.len() >= BLOB_BYTES / 8 {
+            return Err(PackError);
+        }
+        self.to.w.set_u16(place.slot, PENDING_LEAF | leaves.len() as u16);
+        leaves.push(place);
+        Ok(())
     }
 
     /// Follows a chain of nodes with one child each from a place to its end; the bytes on it go to `lead`. Returns the end
@@ -292,7 +319,8 @@ impl Packer<'_, '_> {
         node: Node,
         place: &Todo,
         prefix: &[u8],
-        todo: &mut VecDeque<Todo>,
+        order: &mut Order<Todo>,
+        leaves: &mut Vec<Todo>,
     ) -> Result<(), PackError> {
         let w = self.from.w;
         let at = self.next_node;
@@ -309,11 +337,12 @@ impl Packer<'_, '_> {
         self.to.w.set_u16(place.slot, ptr::node(at));
         let above = place.above + prefix.len();
         if node.has_terminal() {
-            todo.push_back(Todo { ptr: w.u16_at(node.terminal_slot()), slot: new.terminal_slot(), above });
+            let place = Todo { ptr: w.u16_at(node.terminal_slot()), slot: new.terminal_slot(), above };
+            self.sort(place, order, leaves)?;
         }
         for (byte, child) in node.all_children(w) {
             let slot = new.push_child(self.to.w, byte, child);
-            todo.push_back(Todo { ptr: child, slot, above: above + 1 });
+            self.sort(Todo { ptr: child, slot, above: above + 1 }, order, leaves)?;
         }
         Ok(())
     }

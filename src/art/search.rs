@@ -126,6 +126,9 @@ impl Blob<'_> {
                     (slot, rest) = (next, below);
                 }
                 Target::Leaf(offset) => {
+                    // Where its value lies is known only once its head is there.
+                    w.prefetch(offset + 64);
+                    w.prefetch(offset + 127);
                     let leaf = Leaf::at(w, offset);
                     let same = leaf.suffix_len() == rest.len() && w.equals(leaf.suffix_at(), rest);
                     return if same { LookUp::Record(leaf) } else { LookUp::Nothing };

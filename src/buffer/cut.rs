@@ -264,6 +264,7 @@ impl Buffer {
         if !self.is_pending(self.ledger.get(id)) {
             return None;
         }
+        self.tidy(id);
         let shared = self.share(id).ok()?;
         let entry = self.ledger.get(id);
         if !self.is_pending(entry) {
@@ -272,6 +273,20 @@ impl Buffer {
         let image = self.pack(id, shared.words());
         self.ledger.update(id, |entry| entry.with_dirty(0).with_writing(true));
         Some(Packed { id, image, epoch: entry.dirty_epoch() })
+    }
+
+    /// Puts a pending blob in order in memory too, so that who reads it has what the image has. A clean one is left alone: it is in
+    /// order, or its image is not.
+    fn tidy(&self, id: BlobId) {
+        let is_due = |words: &SlotWords| self.is_pending(self.ledger.get(id)) && self.format.is_loose(words);
+        if !self.share(id).is_ok_and(|shared| is_due(shared.words())) {
+            return;
+        }
+        if let Ok(mut guard) = self.lock(id)
+            && is_due(guard.words())
+        {
+            self.format.tidy(guard.reform());
+        }
     }
 
     /// Writes what [`collect`](Self::collect) packed. The caller has the disk turn.

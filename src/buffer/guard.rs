@@ -110,6 +110,12 @@ impl<'a> Exclusive<'a> {
         self.words
     }
 
+    /// Its memory, for storing the same content in another form: that makes nothing dirty.
+    pub(super) fn reform(&mut self) -> &'a SlotWords {
+        self.changed = true;
+        self.words
+    }
+
     /// Ends the blob: its memory and its id are free for others. Called inside the gate.
     pub(crate) fn free(self) {
         self.buffer.retire(self.id, self.latch, self.words);

@@ -6,6 +6,9 @@ use crate::limits::BLOCK_BYTES;
 use crate::store::BlobId;
 use crate::sync::SlotWords;
 
+/// So much garbage tells of nodes that have grown, and so moved behind the leaves, since the blob was packed.
+const GARBAGE_LOOSE: usize = 256;
+
 /// The image format of one database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
@@ -20,23 +23,37 @@ impl ImageFormat for Format {
 
     fn pack(&self, _id: BlobId, words: &SlotWords, out: &mut Vec<u8>) {
         let blob = Blob::new(Words::new(words));
-        let end = (blob.heap_end() as usize).max(HEADER_BYTES);
-        // Worth a compaction where it saves a block. So an image takes no more blocks than its live bytes: a delete never
-        // makes it longer.
-        let live = end.saturating_sub(blob.garbage() as usize);
-        if live.div_ceil(BLOCK_BYTES) < end.div_ceil(BLOCK_BYTES) {
+        if self.is_loose(words) {
             let scratch = Scratch::new();
             if blob.pack(scratch.words(), Rebase::default()).is_ok() {
                 let packed = Blob::new(scratch.words());
                 return packed.w.image(packed.heap_end() as usize, out);
             }
         }
-        blob.w.image(end, out);
+        self.copy(words, out);
     }
 
     fn copy(&self, words: &SlotWords, out: &mut Vec<u8>) {
         let blob = Blob::new(Words::new(words));
         blob.w.image((blob.heap_end() as usize).max(HEADER_BYTES), out);
+    }
+
+    fn is_loose(&self, words: &SlotWords) -> bool {
+        let blob = Blob::new(Words::new(words));
+        let (end, garbage) = (blob.heap_end() as usize, blob.garbage() as usize);
+        // Where it saves a block, it is worth it in any case. So an image takes no more blocks than its live bytes: a delete never
+        // makes it longer.
+        let saves = end.saturating_sub(garbage).div_ceil(BLOCK_BYTES) < end.div_ceil(BLOCK_BYTES);
+        saves || garbage >= GARBAGE_LOOSE
+    }
+
+    fn tidy(&self, words: &SlotWords) {
+        let blob = Blob::new(Words::new(words));
+        let scratch = Scratch::new();
+        if blob.pack(scratch.words(), Rebase::default()).is_ok() {
+            let packed = Blob::new(scratch.words());
+            blob.w.copy_whole(packed.w, packed.heap_end() as usize);
+        }
     }
 
     fn used_bytes(&self, words: &SlotWords) -> usize {

@@ -38,6 +38,17 @@ impl ImageFormat for Numbers {
     fn copy(&self, words: &SlotWords, out: &mut Vec<u8>) {
         self.pack(BlobId(0), words, out);
     }
+    /// Always, so that every cut latches what it writes.
+    fn is_loose(&self, _words: &SlotWords) -> bool {
+        true
+    }
+    fn tidy(&self, words: &SlotWords) {
+        for word in &words[..self.used_bytes(words) / 8] {
+            let number = word.load(Relaxed);
+            word.store(!number, Relaxed);
+            word.store(number, Relaxed);
+        }
+    }
     fn used_bytes(&self, words: &SlotWords) -> usize {
         words[1].load(Relaxed) as usize
     }
