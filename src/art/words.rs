@@ -97,32 +97,29 @@ impl<'a> Words<'a> {
         self.set_u32(offset + 4, (value >> 32) as u32);
     }
 
-    /// Reads up to eight bytes, the rest zero.
-    #[inline(always)]
-    fn tail(self, offset: usize, bytes: usize) -> u64 {
-        debug_assert!(bytes > 0 && bytes < 8);
-        self.u64_at(offset) & (u64::MAX >> (64 - 8 * bytes))
-    }
-
     /// How many leading bytes of the `len` bytes at `offset` equal those of `key`.
     #[inline]
     pub(crate) fn common_prefix(self, offset: usize, len: usize, key: &[u8]) -> usize {
         let most = len.min(key.len());
-        let mut done = 0;
-        while done + 8 <= most {
-            let ours = self.u64_at(offset + done);
-            let theirs = load_u64(&key[done..]);
-            if ours != theirs {
-                return done + ((ours ^ theirs).trailing_zeros() / 8) as usize;
+        let (words, _) = key[..most].as_chunks::<8>();
+        let (mut index, shift) = (offset >> 3, (offset & 7) * 8);
+        let mut low = self.word(index);
+        for (done, word) in words.iter().enumerate() {
+            index += 1;
+            let high = self.word(index);
+            // Two shifts, so that none is by 64 where the offset is aligned.
+            let differing = (low >> shift | high << 1 << (63 - shift)) ^ u64::from_le_bytes(*word);
+            if differing != 0 {
+                return done * 8 + (differing.trailing_zeros() / 8) as usize;
             }
-            done += 8;
+            low = high;
         }
+        let done = words.len() * 8;
         if done < most {
-            let ours = self.tail(offset + done, most - done);
-            let theirs = load_tail(&key[done..most]);
-            if ours != theirs {
-                return done + ((ours ^ theirs).trailing_zeros() / 8) as usize;
-            }
+            let rest = &key[done..];
+            let theirs = if rest.len() >= 8 { load_u64(rest) } else { load_tail(rest) };
+            let differing = self.u64_at(offset + done) ^ theirs;
+            return most.min(done + (differing.trailing_zeros() / 8) as usize);
         }
         most
     }
