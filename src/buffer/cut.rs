@@ -21,8 +21,9 @@
 
 use super::ledger::Entry;
 use super::pool::Buffer;
+use super::shadow::Shadow;
 use crate::error::Result;
-use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
+use crate::limits::BLOB_BYTES;
 use crate::store::{BlobId, Origin};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, SlotWords};
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub(super) struct Cut {
 #[derive(Default)]
 struct Held {
     /// Images as of the cut of blobs that are no longer so.
-    shadows: BTreeMap<BlobId, Vec<u8>>,
+    shadows: BTreeMap<BlobId, Shadow>,
     /// Ids freed while an image of theirs was being written.
     freed: Vec<BlobId>,
 }
@@ -73,20 +74,15 @@ impl Cut {
         self.shadow_bytes.load(Ordering::Relaxed)
     }
 
-    fn keep(&self, held: &mut Held, id: BlobId, image: Vec<u8>) {
-        self.shadow_bytes.fetch_add(whole_blocks(&image), Ordering::Relaxed);
-        let before = held.shadows.insert(id, image);
+    fn keep(&self, held: &mut Held, id: BlobId, shadow: Shadow) {
+        self.shadow_bytes.fetch_add(shadow.memory_bytes(), Ordering::Relaxed);
+        let before = held.shadows.insert(id, shadow);
         debug_assert!(before.is_none(), "C1: one image of a blob for a cut");
     }
 
-    fn released(&self, image: &Vec<u8>) {
-        self.shadow_bytes.fetch_sub(whole_blocks(image), Ordering::Relaxed);
+    fn released(&self, shadow: &Shadow) {
+        self.shadow_bytes.fetch_sub(shadow.memory_bytes(), Ordering::Relaxed);
     }
-}
-
-/// What an image takes in memory, or in the file if that is more.
-fn whole_blocks(image: &Vec<u8>) -> u64 {
-    image.capacity().next_multiple_of(BLOCK_BYTES) as u64
 }
 
 impl Buffer {
@@ -137,8 +133,8 @@ impl Buffer {
         let _disk = self.disk.lock();
         let mut held = self.cut.held.lock();
         self.cut.ended.store(0, Ordering::Release);
-        for image in std::mem::take(&mut held.shadows).values() {
-            self.cut.released(image);
+        for shadow in std::mem::take(&mut held.shadows).values() {
+            self.cut.released(shadow);
         }
     }
 
@@ -177,11 +173,10 @@ impl Buffer {
 
     /// Keeps the image of a pending blob whose exclusive latch the caller has.
     fn copy_out(&self, id: BlobId, words: &SlotWords) {
-        let mut image = Vec::with_capacity(self.format.used_bytes(words).min(BLOB_BYTES) + 8);
-        self.format.copy(words, &mut image);
+        let shadow = Shadow::of(words, self.format.used_bytes(words).min(BLOB_BYTES));
         let mut held = self.cut.held.lock();
         if self.cut.is_open() {
-            self.cut.keep(&mut held, id, image);
+            self.cut.keep(&mut held, id, shadow);
         }
     }
 
@@ -190,7 +185,7 @@ impl Buffer {
     pub(super) fn hand_over(&self, id: BlobId, image: Vec<u8>) {
         let mut held = self.cut.held.lock();
         if self.is_pending(self.ledger.get(id)) {
-            self.cut.keep(&mut held, id, image);
+            self.cut.keep(&mut held, id, image.into());
         }
     }
 
@@ -219,28 +214,28 @@ impl Buffer {
         if batch.is_empty() {
             return Ok(false);
         }
-        let images: Vec<_> = batch.iter().map(|(id, image)| (*id, &image[..], Origin::Shadow)).collect();
+        let images: Vec<_> = batch.iter().map(|(id, shadow)| (*id, shadow.image(), Origin::Shadow)).collect();
         let written = self.store.write_cut(&images);
-        for (_, image) in &batch {
-            self.cut.released(image);
+        for (_, shadow) in &batch {
+            self.cut.released(shadow);
         }
         if written.is_err() {
             // Still the same cut: ending it takes the disk turn.
             let mut held = self.cut.held.lock();
-            for (id, image) in batch {
-                self.cut.keep(&mut held, id, image);
+            for (id, shadow) in batch {
+                self.cut.keep(&mut held, id, shadow);
             }
         }
         written.map(|()| true)
     }
 
-    fn take_shadows(&self) -> Vec<(BlobId, Vec<u8>)> {
+    fn take_shadows(&self) -> Vec<(BlobId, Shadow)> {
         let mut held = self.cut.held.lock();
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while bytes + BLOB_BYTES <= BATCH_BYTES {
-            let Some((id, image)) = held.shadows.pop_first() else { break };
-            bytes += image.len();
-            batch.push((id, image));
+            let Some((id, shadow)) = held.shadows.pop_first() else { break };
+            bytes += shadow.image().len();
+            batch.push((id, shadow));
         }
         batch
     }
@@ -318,7 +313,7 @@ impl Buffer {
         let before = self.ledger.update(packed.id, end);
         let unchanged = before.is_writing() && before.dirty_epoch() == 0;
         if !written && !unchanged {
-            self.cut.keep(held, packed.id, packed.image);
+            self.cut.keep(held, packed.id, packed.image.into());
         }
     }
 }

@@ -25,6 +25,7 @@ mod ledger;
 mod load;
 mod pool;
 mod reserve;
+mod shadow;
 mod slab;
 mod space;
 #[cfg(test)]
@@ -60,12 +61,10 @@ pub(crate) trait ImageFormat: Send + Sync {
     /// Appends the image for the store, compacted, to the empty `out`: 1 to 65,536 bytes. The slot does not
     /// change meanwhile.
     fn pack(&self, id: BlobId, words: &SlotWords, out: &mut Vec<u8>);
-    /// Appends an image for the store as the blob stands, not compacted: made under an exclusive latch, so quickly.
-    fn copy(&self, words: &SlotWords, out: &mut Vec<u8>);
     /// Whether the blob is worth being put in order where it lies before an image of it is made.
     fn is_loose(&self, words: &SlotWords) -> bool;
     /// Puts the blob in order, its content unchanged. The caller has its exclusive latch.
     fn tidy(&self, words: &SlotWords);
-    /// High-water mark: no byte of the slot at or past it is in use.
+    /// High-water mark: no byte of the slot at or past it is in use. What is before it is an image, if not compacted.
     fn used_bytes(&self, words: &SlotWords) -> usize;
 }

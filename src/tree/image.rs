@@ -30,12 +30,7 @@ impl ImageFormat for Format {
                 return packed.w.image(packed.heap_end() as usize, out);
             }
         }
-        self.copy(words, out);
-    }
-
-    fn copy(&self, words: &SlotWords, out: &mut Vec<u8>) {
-        let blob = Blob::new(Words::new(words));
-        blob.w.image((blob.heap_end() as usize).max(HEADER_BYTES), out);
+        blob.w.image(self.used_bytes(words), out);
     }
 
     fn is_loose(&self, words: &SlotWords) -> bool {
@@ -57,6 +52,6 @@ impl ImageFormat for Format {
     }
 
     fn used_bytes(&self, words: &SlotWords) -> usize {
-        Blob::new(Words::new(words)).heap_end() as usize
+        (Blob::new(Words::new(words)).heap_end() as usize).max(HEADER_BYTES)
     }
 }

@@ -35,9 +35,6 @@ impl ImageFormat for Numbers {
             out.extend_from_slice(&word.load(Relaxed).to_le_bytes());
         }
     }
-    fn copy(&self, words: &SlotWords, out: &mut Vec<u8>) {
-        self.pack(BlobId(0), words, out);
-    }
     /// Always, so that every cut latches what it writes.
     fn is_loose(&self, _words: &SlotWords) -> bool {
         true
