@@ -110,6 +110,11 @@ impl<'a> Exclusive<'a> {
         self.words
     }
 
+    /// Has the system commit the memory up to `bytes` in one go, if much of it is not there yet: cheaper than a page at a time.
+    pub(crate) fn expect(&self, bytes: usize) {
+        self.buffer.populate(self.id, bytes);
+    }
+
     /// Its memory, for storing the same content in another form: that makes nothing dirty.
     pub(super) fn reform(&mut self) -> &'a SlotWords {
         self.changed = true;

@@ -206,6 +206,13 @@ impl Buffer {
         }
     }
 
+    /// Memory for a slot that is to have `bytes` bytes, whose exclusive latch the caller has.
+    pub(super) fn populate(&self, id: BlobId, bytes: usize) {
+        if self.arena.pages(bytes) >= self.ledger.get(id).pages() + 2 {
+            self.arena.populate(id, bytes);
+        }
+    }
+
     /// Counts the memory of a changed slot anew, and gives back a tail of two pages or more.
     pub(super) fn account(&self, id: BlobId, words: &SlotWords) {
         let used = self.format.used_bytes(words).min(BLOB_BYTES);

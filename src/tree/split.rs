@@ -30,8 +30,9 @@ pub(super) fn blob_of<'a>(guard: &Exclusive<'a>) -> Blob<'a> {
 /// Copies a blob that was built aside into a latched slot, keeping the slot's id.
 pub(super) fn install(guard: &mut Exclusive<'_>, built: &Scratch) {
     let id = guard.id();
-    let target = Blob::new(Words::new(guard.modify()));
     let source = Blob::new(built.words());
+    guard.expect(source.heap_end() as usize);
+    let target = Blob::new(Words::new(guard.modify()));
     target.w.copy_whole(source.w, source.heap_end() as usize);
     target.set_id(id.0);
 }
