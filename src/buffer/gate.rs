@@ -95,6 +95,14 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Enters, or closes the gate to be the only one inside.
+    #[inline]
+    pub(crate) fn pass(&self, alone: bool) -> (Option<Entry<'_>>, Option<Closed<'_>>) {
+        if alone { (None, Some(self.close())) } else { (Some(self.enter()), None) }
+    }
+}
+
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, order("gate leave", Ordering::Release));

@@ -30,6 +30,7 @@ mod mount_tests;
 mod plan;
 mod reads;
 mod recovery;
+mod rename;
 mod replay;
 mod segment;
 mod space;
