@@ -1,5 +1,5 @@
 //! The gate: every mutating operation passes it from descent to journal append; cuts, drops of trees, the close of the
-//! database, and batches that lost too many races close it.
+//! database, and batches and renames that lost too many races close it.
 //!
 //! Invariant: while a [`Closed`] exists, no [`Entry`] does. An entrant counts itself, then looks whether the
 //! gate is closed; a closer says so, then looks at the counts; both in one total order (SeqCst), so one of

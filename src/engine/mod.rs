@@ -31,6 +31,8 @@ mod plan;
 mod reads;
 mod recovery;
 mod rename;
+#[cfg(test)]
+mod rename_tests;
 mod replay;
 mod segment;
 mod space;
