@@ -1,5 +1,5 @@
-//! Gets, puts, deletes and directory moves from several threads look as if they happened one after the other, each between
-//! its call and its return: recorded histories are searched for such an order (Wing and Gong, "Testing and Verifying
+//! Gets, puts, deletes, renames and directory moves from several threads look as if they happened one after the other, each
+//! between its call and its return: recorded histories are searched for such an order (Wing and Gong, "Testing and Verifying
 //! Concurrent Objects", 1993, with the memo of states seen of Lowe, "Testing for Linearizability", 2017).
 
 mod common;
@@ -24,6 +24,8 @@ enum Call {
     Get(usize, usize),
     Put(usize, usize, u32),
     Delete(usize, usize),
+    /// A file to another name in another directory, or the same.
+    Rename([usize; 2], [usize; 2]),
     Move(usize, usize),
 }
 
@@ -65,6 +67,12 @@ impl State {
                 Answer::Done
             }
             Call::Delete(directory, name) => Answer::There(self.values[directory][name].take().is_some()),
+            Call::Rename([directory, name], _) if self.values[directory][name].is_none() => Answer::NotFound,
+            Call::Rename(_, [directory, name]) if self.values[directory][name].is_some() => Answer::Exists,
+            Call::Rename(src, dst) => {
+                self.values[dst[0]][dst[1]] = self.values[src[0]][src[1]].take();
+                Answer::Moved
+            }
             Call::Move(src, _) if self.is_empty(src) => Answer::NotFound,
             Call::Move(_, dst) if !self.is_empty(dst) => Answer::Exists,
             Call::Move(src, dst) => {
@@ -117,23 +125,32 @@ fn perform(tree: &Tree, history: u64, call: Call) -> Answer {
             Answer::Done
         }
         Call::Delete(directory, name) => Answer::There(tree.delete(key(history, directory, name)).unwrap()),
-        Call::Move(src, dst) => {
-            match tree.rename_prefix(directory(history, src), directory(history, dst), IfExists::Fail) {
-                Ok(_) => Answer::Moved,
-                Err(error) if error.kind() == ErrorKind::NotFound => Answer::NotFound,
-                Err(error) if error.kind() == ErrorKind::Exists => Answer::Exists,
-                Err(error) => panic!("{error}"),
-            }
+        Call::Rename(src, dst) => {
+            let [src, dst] = [src, dst].map(|[directory, name]| key(history, directory, name));
+            moved(tree.rename(src, dst, IfExists::Fail))
         }
+        Call::Move(src, dst) => {
+            moved(tree.rename_prefix(directory(history, src), directory(history, dst), IfExists::Fail))
+        }
+    }
+}
+
+fn moved(outcome: ramus::Result<ramus::Version>) -> Answer {
+    match outcome {
+        Ok(_) => Answer::Moved,
+        Err(error) if error.kind() == ErrorKind::NotFound => Answer::NotFound,
+        Err(error) if error.kind() == ErrorKind::Exists => Answer::Exists,
+        Err(error) => panic!("{error}"),
     }
 }
 
 fn roll(dice: &mut Dice, value: u32) -> Call {
     let (at, name) = (dice.below(DIRECTORIES), dice.below(NAMES));
-    match dice.below(10) {
+    match dice.below(12) {
         0..=3 => Call::Get(at, name),
         4..=5 => Call::Put(at, name, value),
         6 => Call::Delete(at, name),
+        7..=8 => Call::Rename([at, name], [dice.below(DIRECTORIES), dice.below(NAMES)]),
         _ => Call::Move(at, (at + 1 + dice.below(DIRECTORIES - 1)) % DIRECTORIES),
     }
 }
@@ -156,7 +173,7 @@ fn prepare(tree: &Tree, history: u64, dice: &mut Dice) -> State {
 }
 
 #[test]
-fn histories_with_directory_moves_are_linearizable() {
+fn histories_with_renames_and_directory_moves_are_linearizable() {
     let seed = seed();
     let histories = cases(10_000);
     watched("linearizable histories", || {

@@ -148,6 +148,17 @@ fn changes(rig: &Rig) {
         tree.rename(src, dst, IfExists::Fail).expect("rename");
     });
     renames.iter().for_each(|(_, moved)| assert!(tree.contains(moved).expect("contains")));
+    let across: Vec<(&Vec<u8>, Vec<u8>)> = renames
+        .iter()
+        .map(|(src, moved)| {
+            let target = directory(&rig.keys[random.below(rig.keys.len())]);
+            (moved, [target, &src[directory(src).len()..], b".across"].concat())
+        })
+        .collect();
+    count("rename_across", &across, |(src, dst)| {
+        tree.rename(src, dst, IfExists::Fail).expect("rename");
+    });
+    across.iter().for_each(|(_, moved)| assert!(tree.contains(moved).expect("contains")));
 }
 
 /// The first move of a directory cuts it out of its tree; then it is a limb of its own, and moves as such.

@@ -302,13 +302,8 @@ impl Tree {
         dst: impl AsRef<[u8]>,
         if_exists: IfExists,
     ) -> Result<Version> {
-        let change = Change::Rename {
-            tree: self.state(),
-            src: src.as_ref().to_vec(),
-            dst: dst.as_ref().to_vec(),
-            replace: if_exists == IfExists::Replace,
-        };
-        self.commit(change)
+        let replace = if_exists == IfExists::Replace;
+        self.engine().rename(&self.state, src.as_ref(), dst.as_ref(), replace, None)
     }
 
     fn commit(&self, change: Change) -> Result<Version> {

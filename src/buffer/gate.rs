@@ -1,5 +1,5 @@
 //! The gate: every mutating operation passes it from descent to journal append; cuts, drops of trees, the close of the
-//! database, and batches that lost too many races close it.
+//! database, and batches and renames that lost too many races close it.
 //!
 //! Invariant: while a [`Closed`] exists, no [`Entry`] does. An entrant counts itself, then looks whether the
 //! gate is closed; a closer says so, then looks at the counts; both in one total order (SeqCst), so one of
@@ -92,6 +92,14 @@ impl Gate {
             }
         }
         closed
+    }
+}
+
+impl Gate {
+    /// Enters, or closes the gate to be the only one inside.
+    #[inline]
+    pub(crate) fn pass(&self, alone: bool) -> (Option<Entry<'_>>, Option<Closed<'_>>) {
+        if alone { (None, Some(self.close())) } else { (Some(self.enter()), None) }
     }
 }
 

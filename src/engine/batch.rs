@@ -19,7 +19,7 @@ use crate::journal::{Durability, Journal, Kind, Reservation};
 use crate::tree::{Next, Stop, Tries};
 
 /// After so many lost races the gate is closed.
-const SHARED_TRIES: u32 = 6;
+pub(super) const SHARED_TRIES: u32 = 6;
 
 /// What one try came to.
 enum Step {
@@ -68,11 +68,8 @@ impl Engine {
         let mut first = true;
         loop {
             self.relieved(&mut relief, || self.buffer.reserve(0).map(drop))?;
-            let outcome = if tries.restarts() < SHARED_TRIES {
-                let _entry = self.gate.enter();
-                self.try_plan(plan, &trees, &spans, journal, &mut reservation, &payload, kind)
-            } else {
-                let _closed = self.gate.close();
+            let outcome = {
+                let _passage = self.gate.pass(tries.restarts() >= SHARED_TRIES);
                 self.try_plan(plan, &trees, &spans, journal, &mut reservation, &payload, kind)
             };
             match outcome {

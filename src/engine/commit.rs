@@ -1,15 +1,17 @@
-//! Commits of one change to one key: the fast path. Several keys go through [`batch`](super::batch).
+//! Commits of one change: to one key, or to the two of a [`rename`](super::rename). The fast path: several changes go through
+//! [`batch`](super::batch).
 
 use std::cell::RefCell;
 
+use super::batch::SHARED_TRIES;
 use super::space::Relief;
 use super::{Engine, TreeState};
 use crate::buffer::Claim;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{Durability, Journal, Kind, Op, Record, Reservation, encode_put};
+use crate::journal::{Durability, Journal, Kind, Op, Reservation};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sync::thread_local;
-use crate::tree::{LockedLeaf, Stop, Tries};
+use crate::tree::{Limb, LockedLeaf, Stop, Tries};
 
 /// What must hold of the record that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +34,78 @@ pub(crate) enum Outcome {
 }
 
 /// What one try came to.
-enum Step {
-    Done(Outcome, bool),
+pub(super) enum Step<'k> {
+    /// It is decided. Some: a key of a blob that has become sparse.
+    Done(Outcome, Option<&'k [u8]>),
     /// There is no room for the value: so many bytes are needed.
     Room(usize),
     /// The key is longer than those that the blobs above know of.
     Admit,
+}
+
+/// The record of a change that is being tried, and its place in the journal.
+pub(super) struct Draft<'j, 'p> {
+    pub(super) journal: &'j Journal,
+    reservation: Option<Reservation<'j>>,
+    kind: Kind,
+    payload: &'p [u8],
+}
+
+impl Draft<'_, '_> {
+    /// Appends the record; returns its sequence. From now on the change must be applied.
+    pub(super) fn append(&mut self) -> Result<u64> {
+        match self.reservation.take() {
+            Some(reservation) => Ok(self.journal.append(reservation, self.kind, self.payload).sequence),
+            None => Err(Error::invalid("a change was applied twice")),
+        }
+    }
+
+    /// One try of a put, or of a delete (no value), under the leaf blob's latch.
+    fn step<'k>(
+        &mut self,
+        mut leaf: LockedLeaf<'_>,
+        key: &'k [u8],
+        value: Option<&[u8]>,
+        condition: Condition,
+        want_old: bool,
+    ) -> Result<Step<'k>> {
+        if condition != Condition::Any || value.is_none() {
+            let there = leaf.version(key);
+            let holds = match condition {
+                Condition::Any => there.is_some(),
+                Condition::Absent => there.is_none(),
+                Condition::Version(version) => there == Some(version),
+            };
+            if !holds {
+                return Ok(Step::Done(Outcome::Unmet(there), None));
+            }
+        }
+        if let Some(value) = value
+            && let Some(lack) = self.lack(&leaf, key, value.len())
+        {
+            return Ok(lack);
+        }
+        let old = if want_old { leaf.read(key) } else { None };
+        let _watch = self.journal.watch();
+        let sequence = self.append()?;
+        let mut sparse = None;
+        match value {
+            Some(value) => leaf.put(key, sequence, value).map_err(|error| self.journal.poison(error))?,
+            None => {
+                leaf.remove(key);
+                sparse = leaf.wants_merge().then_some(key);
+            }
+        }
+        Ok(Step::Done(Outcome::Done { sequence, old }, sparse))
+    }
+
+    /// What a put of so large a value has to wait for; None: it can be made.
+    pub(super) fn lack<'k>(&self, leaf: &LockedLeaf<'_>, key: &[u8], value: usize) -> Option<Step<'k>> {
+        if !leaf.admits(key) {
+            return Some(Step::Admit);
+        }
+        (!leaf.fits_put(key, value, self.journal.last_sequence())).then(|| Step::Room(leaf.need(key, value)))
+    }
 }
 
 thread_local! {
@@ -86,7 +154,10 @@ impl Engine {
     ) -> Result<Outcome> {
         check_key(key)?;
         check_value(key, value)?;
-        self.single(tree, key, Some(value), condition, want_old, durability)
+        let op = Op::Put { tree: tree.id, key, value };
+        self.single(tree, op, key, durability, |limb, draft| {
+            Ok(draft.step(limb.lock_leaf(key)?, key, Some(value), condition, want_old))
+        })
     }
 
     /// Deletes one record. Unmet(None): there is none.
@@ -99,17 +170,21 @@ impl Engine {
         durability: Option<Durability>,
     ) -> Result<Outcome> {
         check_key(key)?;
-        self.single(tree, key, None, condition, want_old, durability)
+        let op = Op::Delete { tree: tree.id, key };
+        self.single(tree, op, key, durability, |limb, draft| {
+            Ok(draft.step(limb.lock_leaf(key)?, key, None, condition, want_old))
+        })
     }
 
-    fn single(
+    /// Tries a change inside the gate until it is decided. What it may wait for is had before each try, outside gate and
+    /// latches; room is made, and longer keys are admitted, where `key` is or would be.
+    pub(super) fn single<'k>(
         &self,
         tree: &TreeState,
+        op: Op<'_>,
         key: &[u8],
-        value: Option<&[u8]>,
-        condition: Condition,
-        want_old: bool,
         durability: Option<Durability>,
+        mut attempt: impl FnMut(&Limb<'_>, &mut Draft<'_, '_>) -> Result<Result<Step<'k>>, Stop>,
     ) -> Result<Outcome> {
         let durability = durability.unwrap_or(self.settings.durability);
         let journal = self.journal()?;
@@ -117,122 +192,63 @@ impl Engine {
         PAYLOAD.with(|payload| {
             let payload = &mut *payload.borrow_mut();
             payload.clear();
-            match value {
-                Some(value) => encode_put(tree.id, key, value, payload),
-                None => Record::One(Op::Delete { tree: tree.id, key }).encode_into(payload),
-            }
-            let frees = value.is_none();
+            op.encode_into(payload);
+            let (frees, blobs) = match op {
+                Op::Delete { .. } => (true, 1),
+                Op::Rename { .. } => (false, 2),
+                _ => (false, 1),
+            };
             let mut relief = Relief::new(frees);
             self.admit(journal, frees)?;
-            let mut reservation =
+            let reservation =
                 Some(self.relieved(&mut relief, || self.reserve_journal(journal, payload.len(), frees))?);
+            let mut draft = Draft { journal, reservation, kind: op.kind(), payload };
             let limb = self.limb(tree);
             let mut tries = Tries::default();
             let mut first = true;
             loop {
                 self.relieved(&mut relief, || {
-                    self.buffer.claim(1, Claim::of(frees))?;
+                    self.buffer.claim(blobs, Claim::of(frees))?;
                     if self.buffer.is_low() {
                         journal.call_keeper();
                     }
                     self.buffer.reserve(0)
                 })?;
                 let step = {
-                    let _entry = self.gate.enter();
+                    // One latch is had in the end; two may be lost to others again and again.
+                    let _passage = self.gate.pass(blobs > 1 && tries.restarts() >= SHARED_TRIES);
                     self.check_open()?;
                     tree.check_alive()?;
-                    match limb.lock_leaf(key) {
-                        Ok(leaf) => Ok(self.step(
-                            journal,
-                            leaf,
-                            key,
-                            value,
-                            condition,
-                            want_old,
-                            &mut reservation,
-                            payload,
-                        )?),
-                        Err(stop) => Err(stop),
-                    }
+                    attempt(&limb, &mut draft)
                 };
                 match step {
-                    Ok(Step::Done(outcome, merge)) => {
-                        drop(reservation);
-                        return self.finish(tree, key, outcome, merge, durability);
+                    Ok(Ok(Step::Done(outcome, sparse))) => {
+                        drop(draft);
+                        return self.finish(tree, outcome, sparse, durability);
                     }
-                    Ok(Step::Room(need)) => {
+                    Ok(Ok(Step::Room(need))) => {
                         self.relieved(&mut relief, || limb.make_room(&self.gate, key, need, first))?;
                         first = false;
                     }
-                    Ok(Step::Admit) => limb.admit(&self.gate, key)?,
+                    Ok(Ok(Step::Admit)) => limb.admit(&self.gate, key)?,
+                    Ok(Err(error)) => return Err(error),
                     Err(stop) => self.settle(tree, stop, &mut tries)?,
                 }
             }
         })
     }
 
-    /// One try under the leaf blob's latch.
-    #[expect(clippy::too_many_arguments, reason = "the change and what was reserved for it")]
-    fn step(
-        &self,
-        journal: &Journal,
-        mut leaf: LockedLeaf<'_>,
-        key: &[u8],
-        value: Option<&[u8]>,
-        condition: Condition,
-        want_old: bool,
-        reservation: &mut Option<Reservation<'_>>,
-        payload: &[u8],
-    ) -> Result<Step> {
-        if condition != Condition::Any || value.is_none() {
-            let there = leaf.version(key);
-            let holds = match condition {
-                Condition::Any => there.is_some(),
-                Condition::Absent => there.is_none(),
-                Condition::Version(version) => there == Some(version),
-            };
-            if !holds {
-                return Ok(Step::Done(Outcome::Unmet(there), false));
-            }
-        }
-        if let Some(value) = value {
-            if !leaf.admits(key) {
-                return Ok(Step::Admit);
-            }
-            if !leaf.fits_put(key, value.len(), journal.last_sequence()) {
-                return Ok(Step::Room(leaf.need(key, value.len())));
-            }
-        }
-        let old = if want_old { leaf.read(key) } else { None };
-        let Some(reservation) = reservation.take() else {
-            return Err(Error::invalid("a change was applied twice"));
-        };
-        let _watch = journal.watch();
-        let kind = if value.is_some() { Kind::Put } else { Kind::Delete };
-        let sequence = journal.append(reservation, kind, payload).sequence;
-        let mut merge = false;
-        match value {
-            Some(value) => leaf.put(key, sequence, value).map_err(|error| journal.poison(error))?,
-            None => {
-                leaf.remove(key);
-                merge = leaf.wants_merge();
-            }
-        }
-        Ok(Step::Done(Outcome::Done { sequence, old }, merge))
-    }
-
     fn finish(
         &self,
         tree: &TreeState,
-        key: &[u8],
         outcome: Outcome,
-        merge: bool,
+        sparse: Option<&[u8]>,
         durability: Durability,
     ) -> Result<Outcome> {
         if let Outcome::Done { sequence, .. } = outcome {
             self.make_durable(sequence, durability)?;
         }
-        if merge {
+        if let Some(key) = sparse {
             self.tidy(tree, key);
         }
         Ok(outcome)

@@ -170,14 +170,22 @@ fn rename_value<'p>(
         }
     };
     let Some(value) = now(src)? else {
-        let what = format_args!("rename: key {:?} is not there", show(src));
-        return Err(Error::new(ErrorKind::NotFound, what));
+        return Err(absent_source(src));
     };
     if !replace && now(dst)?.is_some() {
-        let what = format_args!("rename: key {:?} exists", show(dst));
-        return Err(Error::new(ErrorKind::Exists, what));
+        return Err(taken_target(dst));
     }
     Ok(value)
+}
+
+/// NotFound: there is nothing to rename.
+pub(super) fn absent_source(src: &[u8]) -> Error {
+    Error::new(ErrorKind::NotFound, format_args!("rename: key {:?} is not there", show(src)))
+}
+
+/// Exists: a rename may not replace what is at its target.
+pub(super) fn taken_target(dst: &[u8]) -> Error {
+    Error::new(ErrorKind::Exists, format_args!("rename: key {:?} exists", show(dst)))
 }
 
 /// The leaf blobs without the room for what is put into them. One that is to take more than a piece is cut between pieces:

@@ -30,6 +30,9 @@ mod mount_tests;
 mod plan;
 mod reads;
 mod recovery;
+mod rename;
+#[cfg(test)]
+mod rename_tests;
 mod replay;
 mod segment;
 mod space;

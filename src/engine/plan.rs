@@ -1,4 +1,4 @@
-//! What a batch, a rename or a directory operation asks for, before it meets the tree: changes, expectations, and what they
+//! What a batch or a directory operation asks for, before it meets the tree: changes, expectations, and what they
 //! touch.
 
 use std::collections::BTreeMap;

@@ -31,7 +31,7 @@ mod writer;
 
 pub(crate) use puts::Puts;
 pub(crate) use reader::{Outcome, is_switching, replay};
-pub(crate) use record::{Kind, Op, Record, encode_put};
+pub(crate) use record::{Kind, Op, Record};
 pub(crate) use writer::{Ask, Journal, Position, Reservation};
 
 use std::time::Duration;

@@ -98,7 +98,8 @@ pub(crate) enum Record<'a> {
 }
 
 impl Op<'_> {
-    fn kind(&self) -> Kind {
+    /// The kind to append it with as a record of its own.
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Put { .. } => Kind::Put,
             Self::Delete { .. } => Kind::Delete,
@@ -109,9 +110,14 @@ impl Op<'_> {
         }
     }
 
-    fn encode_into(&self, out: &mut Vec<u8>) {
+    /// Appends the payload of a record of its own to `out`.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Put { tree, key, value } => encode_put(tree, key, value, out),
+            Self::Put { tree, key, value } => {
+                varint::put(tree, out);
+                put_bytes(key, KEY_BYTES_MAX, out);
+                put_bytes(value, VALUE_BYTES_MAX, out);
+            }
             Self::Delete { tree, key } => {
                 varint::put(tree, out);
                 put_bytes(key, KEY_BYTES_MAX, out);
@@ -179,13 +185,6 @@ impl Record<'_> {
             Self::Noop => {}
         }
     }
-}
-
-/// Appends the payload of a single put: [`Record::encode_into`] without the record.
-pub(crate) fn encode_put(tree: u32, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    varint::put(tree, out);
-    put_bytes(key, KEY_BYTES_MAX, out);
-    put_bytes(value, VALUE_BYTES_MAX, out);
 }
 
 /// The payload of a bridge: the sequence before those that it passes over.

@@ -10,6 +10,7 @@ use crate::limits::{BLOB_BYTES, VALUE_BYTES_MAX};
 use crate::store::BlobId;
 
 use super::bounds::successor;
+use super::descend::Step;
 use super::split::copy_of;
 use super::{Limb, Stop};
 
@@ -58,16 +59,14 @@ const MERGE_EVERY: u32 = 16;
 impl<'a> Limb<'a> {
     /// Latches the leaf blob that holds `key` or would.
     pub(crate) fn lock_leaf(&self, key: &[u8]) -> Result<LockedLeaf<'a>, Stop> {
-        let step = self.descend_deep(key)?.leaf;
-        let base = step.base;
-        Ok(LockedLeaf { guard: step.guard.upgrade()?, base })
+        LockedLeaf::new(self.descend_deep(key)?.leaf)
     }
 
     /// As [`lock_leaf`](Self::lock_leaf), with the fences of the blob's range (None: no bound).
     pub(crate) fn lock_leaf_fenced(&self, key: &[u8]) -> Result<(LockedLeaf<'a>, Fences), Stop> {
         let (fenced, mount) = self.land_at(key)?;
         let fences = Fences { low: fenced.low, high: fenced.high, mount };
-        Ok((LockedLeaf { guard: fenced.leaf.guard.upgrade()?, base: fenced.leaf.base }, fences))
+        Ok((LockedLeaf::new(fenced.leaf)?, fences))
     }
 
     /// The same for a key in a limb that is mounted in a leaf blob which the caller has latched.
@@ -92,6 +91,12 @@ impl<'a> Limb<'a> {
 }
 
 impl<'a> LockedLeaf<'a> {
+    /// Latches the state of a leaf blob that was read on the way down; does not wait.
+    #[inline]
+    pub(super) fn new(step: Step<'a>) -> Result<Self, Stop> {
+        Ok(Self { guard: step.guard.upgrade()?, base: step.base })
+    }
+
     #[inline]
     pub(super) fn blob(&self) -> Blob<'a> {
         Blob::new(Words::new(self.guard.words()))
@@ -124,10 +129,15 @@ impl<'a> LockedLeaf<'a> {
 
     /// Version and value of the record of `key`.
     pub(crate) fn read(&self, key: &[u8]) -> Option<(u64, Vec<u8>)> {
-        let leaf = self.find(key)?;
         let mut value = Vec::new();
-        self.blob().w.append_to(leaf.value_at(), leaf.value_len(), &mut value);
-        Some((leaf.version(self.blob()), value))
+        Some((self.read_into(key, &mut value)?, value))
+    }
+
+    /// The version of the record of `key`; its value comes behind what is in `value`.
+    pub(crate) fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Option<u64> {
+        let leaf = self.find(key)?;
+        self.blob().w.append_to(leaf.value_at(), leaf.value_len(), value);
+        Some(leaf.version(self.blob()))
     }
 
     /// Whether the key, which the blob's range holds, is not in a limb that is mounted in it.

@@ -83,7 +83,8 @@ fn threads_share_a_sync_and_lose_nothing() {
             scope.spawn(move || {
                 for number in 0..200_u32 {
                     let mut payload = Vec::new();
-                    encode_put(thread, &number.to_be_bytes(), &[], &mut payload);
+                    Op::Put { tree: thread, key: &number.to_be_bytes(), value: &[] }
+                        .encode_into(&mut payload);
                     let reservation = journal.reserve(payload.len() + number as usize % 50).unwrap();
                     let position = journal.append(reservation, Kind::Put, &payload);
                     let durability = if number % 3 == 0 { BATCHED } else { Durability::Sync };

@@ -22,7 +22,7 @@ fn create(storage: &FaultStorage) -> Journal {
 fn payload_of(sequence: u64) -> Vec<u8> {
     let mut payload = Vec::new();
     let value = vec![sequence as u8; (sequence * 37 % 300) as usize];
-    encode_put(7, &sequence.to_be_bytes(), &value, &mut payload);
+    Op::Put { tree: 7, key: &sequence.to_be_bytes(), value: &value }.encode_into(&mut payload);
     payload
 }
 
