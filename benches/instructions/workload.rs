@@ -97,6 +97,9 @@ fn reads(rig: &Rig) {
         let (found, _) = tree.longest_prefix(key).expect("longest prefix").expect("a prefix");
         assert_eq!(found.len() + 4, key.len());
     });
+    count("no_prefix", &rig.extra, |key| {
+        assert!(tree.longest_prefix(key).expect("longest prefix").is_none())
+    });
 }
 
 fn listings(rig: &Rig) {

@@ -135,6 +135,15 @@ impl Blob<'_> {
         }
     }
 
+    /// The child of the greatest entry under a pointer that [`floors`](Self::floors) gave; 0: the leftmost.
+    #[inline]
+    pub(crate) fn child_at(self, ptr: u16) -> Child {
+        match self.greatest(ptr) {
+            Some((_, leaf)) => self.child_of(leaf),
+            None => self.leftmost_child(),
+        }
+    }
+
     /// The child of an inner entry.
     #[inline(always)]
     pub(crate) fn child_of(self, leaf: Leaf) -> Child {
