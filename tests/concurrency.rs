@@ -1,6 +1,6 @@
 //! Many threads on one database: counters add up, transfers keep their sum, a renamed record is always at one of its
-//! places, a listing gives every key that stays exactly once and in order. Blobs are split, merged, evicted, loaded and
-//! cut for checkpoints meanwhile.
+//! places, a listing gives every key that stays exactly once and in order, a longest
+//! prefix is where its directory is. Blobs are split, merged, evicted, loaded and cut for checkpoints meanwhile.
 
 mod common;
 
@@ -357,6 +357,63 @@ fn ranges_that_come_and_go_leave_a_sound_tree() {
     let survey = db.survey().unwrap().survey.unwrap();
     assert_eq!(survey.entries, 0);
     assert!(survey.leaf_blobs <= 3, "{survey:?}");
+    assert_sound(&db);
+}
+
+/// A file in a directory that moves to and fro is the longest prefix below its name where the directory is, and what is above the
+/// directory where it is not.
+#[test]
+fn the_longest_prefix_goes_along_with_a_directory_that_moves() {
+    let db = open(8 << 20, batched());
+    let tree = db.default_tree();
+    ballast(&tree, 4000);
+    let names = ["alpha/beta/dir/", "omega/dir/"];
+    let shorter = ["alpha/", "omega/"];
+    for key in shorter {
+        tree.put(key, b"above").unwrap();
+    }
+    for i in 0..1500 {
+        tree.put(format!("{}{i:05}", names[0]), vec![i as u8; 400]).unwrap();
+    }
+    // Even: the directory has stayed under the name of that half, modulo two; odd: it may be moving.
+    let phase = AtomicU64::new(0);
+    let (rounds, turns) = (cases(600), AtomicU64::new(0));
+    let work = |at: usize, dice: &mut Dice| {
+        if at > 0 {
+            // Blobs beside the directory, in both places, are cut and merged.
+            for _ in 0..rounds * 10 {
+                let key = format!("{}~{:04}", names[dice.below(2)].trim_end_matches('/'), dice.below(2000));
+                if dice.below(3) > 0 {
+                    tree.put(&key, vec![1; 500]).unwrap();
+                } else {
+                    tree.delete(&key).unwrap();
+                }
+            }
+            return;
+        }
+        for round in 0..rounds {
+            phase.fetch_add(1, Ordering::SeqCst);
+            let (src, dst) = if round % 2 == 0 { (names[0], names[1]) } else { (names[1], names[0]) };
+            tree.rename_prefix(src, dst, IfExists::Fail).unwrap();
+            phase.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let read = |dice: &mut Dice| {
+        let (side, i) = (dice.below(2), dice.below(1500));
+        let file = format!("{}{i:05}", names[side]);
+        let before = phase.load(Ordering::SeqCst);
+        let (found, record) = tree.longest_prefix(format!("{file}/x/y")).unwrap().expect("what is above");
+        let has_stayed = phase.load(Ordering::SeqCst) == before && before.is_multiple_of(2);
+        let is_there = found == file.as_bytes();
+        assert!(is_there || found == shorter[side].as_bytes(), "{}", found.escape_ascii());
+        assert_eq!(record.value, if is_there { vec![i as u8; 400] } else { b"above".to_vec() });
+        if has_stayed {
+            assert_eq!(is_there, before / 2 % 2 == side as u64, "{file} after {before} steps");
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    run(3, work, &[&read, &read]);
+    assert!(turns.load(Ordering::Relaxed) > 0);
     assert_sound(&db);
 }
 

@@ -3,7 +3,7 @@
 //! The database lies in memory, checkpoints are made outside the counted sections only, there are no background threads: so
 //! nothing depends on the disk or on time. Every answer is verified, as wrong ones may be cheap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -96,6 +96,14 @@ fn reads(rig: &Rig) {
     count("longest_prefix", &beyond, |key| {
         let (found, _) = tree.longest_prefix(key).expect("longest prefix").expect("a prefix");
         assert_eq!(found.len() + 4, key.len());
+    });
+    // Of few of these there is a prefix.
+    let stored: HashSet<&[u8]> = rig.keys.iter().map(Vec::as_slice).collect();
+    let prefix = |key: &Vec<u8>| (1..key.len()).rev().find(|len| stored.contains(&key[..*len]));
+    let asked: Vec<(&Vec<u8>, Option<usize>)> = rig.extra.iter().map(|key| (key, prefix(key))).collect();
+    count("no_prefix", &asked, |(key, len)| {
+        let found = tree.longest_prefix(key).expect("longest prefix");
+        assert_eq!(found.map(|(prefix, _)| prefix.len()), *len);
     });
 }
 

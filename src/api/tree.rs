@@ -114,7 +114,9 @@ impl Tree {
     }
 
     /// The record with the longest key that `key` starts with (`key` itself included), and that key. One descent of the tree,
-    /// and one more for each leaf blob between the two keys that has to be asked.
+    /// and a step for each other leaf blob that would hold one of the prefixes longer than that: none if it lies in the first, a few
+    /// where none is there. The answer is one that held at one moment, unless these are over a quarter of the blobs that the cache
+    /// holds: then each so many were read at one moment, the longer prefixes first.
     ///
     /// # Errors
     /// Those of [`get`](Self::get).

@@ -135,6 +135,22 @@ impl Blob<'_> {
         }
     }
 
+    /// The child whose range holds `key`, if it is neither the leftmost nor the last.
+    #[inline]
+    pub(crate) fn child_inside(self, key: &[u8]) -> Option<Child> {
+        let (ptr, leaf) = self.floor(key)?;
+        (self.greatest(self.root())?.0 != ptr).then(|| self.child_of(leaf))
+    }
+
+    /// The child of the greatest entry under a pointer that [`floors`](Self::floors) gave; 0: the leftmost.
+    #[inline]
+    pub(crate) fn child_at(self, ptr: u16) -> Child {
+        match self.greatest(ptr) {
+            Some((_, leaf)) => self.child_of(leaf),
+            None => self.leftmost_child(),
+        }
+    }
+
     /// The child of an inner entry.
     #[inline(always)]
     pub(crate) fn child_of(self, leaf: Leaf) -> Child {

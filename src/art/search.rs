@@ -4,7 +4,7 @@
 use super::header::{AT_ROOT, Blob};
 use super::inner::Child;
 use super::leaf::Leaf;
-use super::node::{Found, Node};
+use super::node::Node;
 use super::ptr::{Target, decode};
 use crate::limits::KEY_BYTES_MAX;
 
@@ -75,7 +75,7 @@ impl Blob<'_> {
     }
 
     /// The leaf with the greatest key under `ptr`.
-    fn greatest(self, mut ptr: u16) -> Option<(u16, Leaf)> {
+    pub(super) fn greatest(self, mut ptr: u16) -> Option<(u16, Leaf)> {
         for _ in 0..=KEY_BYTES_MAX {
             match decode(ptr) {
                 Target::Node(offset) => {
@@ -160,38 +160,93 @@ impl Blob<'_> {
         }
     }
 
-    /// Calls `found` for every entry whose key is a prefix of `key`, shortest first.
-    pub(crate) fn prefixes_of(self, key: &[u8], mut found: impl FnMut(usize, Leaf)) {
+    /// The entry with the longest key that is a prefix of `key`: the key's length, and its leaf.
+    pub(crate) fn longest_of(self, key: &[u8]) -> Option<(usize, Leaf)> {
         let w = self.w;
         let mut ptr = self.root();
         let mut rest = key;
+        let mut longest = None;
         loop {
             match decode(ptr) {
                 Target::Node(offset) => {
                     let node = Node::at(w, offset);
                     let len = node.prefix_len();
-                    if len > rest.len() || !w.equals(node.prefix_at(), &rest[..len]) {
-                        return;
+                    if len != 0 {
+                        if !w.starts(node.prefix_at(), len, rest) {
+                            break;
+                        }
+                        rest = &rest[len..];
                     }
-                    rest = &rest[len..];
-                    if node.has_terminal()
-                        && let Target::Leaf(at) = decode(w.u16_at(node.terminal_slot()))
-                    {
-                        found(key.len() - rest.len(), Leaf::at(w, at));
+                    if node.has_terminal() {
+                        longest = Some((key.len() - rest.len(), w.u16_at(node.terminal_slot())));
                     }
-                    let Some((&byte, below)) = rest.split_first() else { return };
-                    let Found::At(slot) = node.find(w, byte) else { return };
+                    let Some((&byte, below)) = rest.split_first() else { break };
+                    let Some(slot) = node.find_slot(w, byte) else { break };
                     (ptr, rest) = (w.u16_at(slot), below);
                 }
                 Target::Leaf(offset) => {
                     let leaf = Leaf::at(w, offset);
                     let len = leaf.suffix_len();
                     if len <= rest.len() && w.equals(leaf.suffix_at(), &rest[..len]) {
-                        found(key.len() - rest.len() + len, leaf);
+                        return Some((key.len() - rest.len() + len, leaf));
+                    }
+                    break;
+                }
+                Target::Mount(_) | Target::Null | Target::Unknown => break,
+            }
+        }
+        let (len, terminal) = longest?;
+        match decode(terminal) {
+            Target::Leaf(offset) => Some((len, Leaf::at(w, offset))),
+            _ => None,
+        }
+    }
+
+    /// Calls `found` for every entry that is the greatest one up to some prefix of `key`, in order: with its pointer, under which
+    /// [`child_at`](Self::child_at) has the child, and the length of the shortest such prefix.
+    pub(crate) fn floors(self, key: &[u8], mut found: impl FnMut(u16, usize)) {
+        let w = self.w;
+        let mut ptr = self.root();
+        let mut rest = key;
+        loop {
+            let done = key.len() - rest.len();
+            match decode(ptr) {
+                Target::Node(offset) => {
+                    let node = Node::at(w, offset);
+                    let len = node.prefix_len();
+                    if len != 0 && !w.starts(node.prefix_at(), len, rest) {
+                        let same = w.common_prefix(node.prefix_at(), len, rest);
+                        if same < rest.len() && w.u8_at(node.prefix_at() + same) < rest[same] {
+                            found(ptr, done + same + 1);
+                        }
+                        return;
+                    }
+                    rest = &rest[len..];
+                    if node.has_terminal() {
+                        found(w.u16_at(node.terminal_slot()), done + len);
+                    }
+                    let Some((&byte, below)) = rest.split_first() else { return };
+                    let (child, lower) = node.find_and_below(w, byte);
+                    if lower != 0 {
+                        found(lower, done + len + 1);
+                    }
+                    if child == 0 {
+                        return;
+                    }
+                    (ptr, rest) = (child, below);
+                }
+                Target::Leaf(offset) | Target::Mount(offset) => {
+                    let leaf = Leaf::at(w, offset);
+                    let len = leaf.suffix_len();
+                    let same = w.common_prefix(leaf.suffix_at(), len, rest);
+                    if same == len {
+                        found(ptr, done + len);
+                    } else if same < rest.len() && w.u8_at(leaf.suffix_at() + same) < rest[same] {
+                        found(ptr, done + same + 1);
                     }
                     return;
                 }
-                Target::Mount(_) | Target::Null | Target::Unknown => return,
+                Target::Null | Target::Unknown => return,
             }
         }
     }

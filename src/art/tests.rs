@@ -127,10 +127,17 @@ proptest! {
                     cursor.seek_below(&key);
                     let at = cursor.leaf().map(|_| cursor.key().to_vec());
                     prop_assert_eq!(at.as_ref(), model.range(..key.clone()).next_back().map(|(k, _)| k));
-                    let mut prefixes = Vec::new();
-                    blob.prefixes_of(&key, |len, _| prefixes.push(key[..len].to_vec()));
-                    let expected: Vec<_> = (0..=key.len()).map(|n| key[..n].to_vec()).filter(|k| model.contains_key(k)).collect();
-                    prop_assert_eq!(prefixes, expected);
+                    let longest = blob.longest_of(&key).map(|(len, leaf)| (len, value(blob, leaf)));
+                    let prefixes = (0..=key.len()).rev();
+                    prop_assert_eq!(longest, prefixes.clone().find_map(|n| Some((n, model.get(&key[..n])?.clone()))));
+                    // For each prefix the last of those floors that are up to it.
+                    let mut floors = Vec::new();
+                    blob.floors(&key, |ptr, least| floors.push((least, blob.greatest(ptr).map(|(_, leaf)| value(blob, leaf)))));
+                    prop_assert!(floors.is_sorted_by_key(|(least, _)| *least));
+                    for n in prefixes {
+                        let floor = floors.iter().rfind(|(least, _)| *least <= n).and_then(|(_, value)| value.as_ref());
+                        prop_assert_eq!(floor, model.range(..=key[..n].to_vec()).next_back().map(|(_, value)| value));
+                    }
                 }
             }
             check(Blob::new(scratch.words()), &model);
@@ -176,7 +183,10 @@ proptest! {
         let sound = blob.verify(65_536, None).is_ok();
         blob.find(&probe);
         blob.floor(&probe);
-        blob.prefixes_of(&probe, |_, _| ());
+        blob.longest_of(&probe);
+        blob.floors(&probe, |ptr, _| {
+            blob.child_at(ptr);
+        });
         let mut cursor = Cursor::new(blob);
         cursor.seek(&probe);
         cursor.seek_below(&probe);
@@ -396,14 +406,12 @@ proptest! {
                     prop_assert_eq!(held(blob, &cursor), model.range(key.clone()..).next().map(|(k, h)| (k.clone(), h.clone())));
                     cursor.seek_below(&key);
                     prop_assert_eq!(held(blob, &cursor), model.range(..key.clone()).next_back().map(|(k, h)| (k.clone(), h.clone())));
-                    let mut prefixes = Vec::new();
-                    blob.prefixes_of(&key, |len, _| prefixes.push(key[..len].to_vec()));
-                    let expected: Vec<_> = model
-                        .iter()
-                        .filter(|(k, held)| key.starts_with(k) && matches!(held, Held::Record(..)))
-                        .map(|(k, _)| k.clone())
-                        .collect();
-                    prop_assert_eq!(prefixes, expected);
+                    let longest = blob.longest_of(&key).map(|(len, leaf)| (len, value(blob, leaf)));
+                    let expected = (0..=key.len()).rev().find_map(|n| match model.get(&key[..n])? {
+                        Held::Record(version, bytes) => Some((n, (*version, bytes.clone()))),
+                        _ => None,
+                    });
+                    prop_assert_eq!(longest, expected);
                 }
             }
             check_mounts(Blob::new(scratch.words()), &model);

@@ -31,6 +31,11 @@ impl Drop for Reservation<'_> {
 }
 
 impl Buffer {
+    /// How many blobs a read may ask to have in memory at once, whatever others do: a quarter of the budget.
+    pub(crate) fn at_once_max(&self) -> usize {
+        self.budget_bytes as usize / 4 / BLOB_BYTES
+    }
+
     /// Makes room for an operation that creates up to `frames` blobs, and for the copies a cut in progress
     /// may make it take. Cheap for `frames` 0 under the budget. May evict and write: call it outside the
     /// gate, with no guard held.

@@ -2,10 +2,16 @@
 
 /// The least key that is above every key that starts with `prefix`; None when there is none (all bytes 0xFF).
 pub(crate) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|&byte| byte != 0xFF)?;
-    let mut bound = prefix[..=last].to_vec();
-    bound[last] += 1;
-    Some(bound)
+    let mut bound = prefix.to_vec();
+    succeed(&mut bound).then_some(bound)
+}
+
+/// Makes a prefix its [`successor`]. False: there is none.
+pub(super) fn succeed(prefix: &mut Vec<u8>) -> bool {
+    let Some(last) = prefix.iter().rposition(|&byte| byte != 0xFF) else { return false };
+    prefix.truncate(last + 1);
+    prefix[last] += 1;
+    true
 }
 
 /// How many leading bytes two keys share.

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::art::{Walk, WalkMemory};
+use crate::art::{Child, Walk, WalkMemory};
 
 use super::bounds::successor;
 use super::descend::{Aim, Fenced, Step};
@@ -61,7 +61,7 @@ impl Landing<'_> {
 impl<'a> Landing<'a> {
     /// Goes on, in the same limb, to the leaf blob that holds `bound` or would; if that is this one, to the next, and `bound`
     /// becomes the least key that may be there. `at` is where this one was come to, `bound` at least that. False: the limb
-    /// ends here, or before the bound. After an error the landing is of no use.
+    /// ends here, or before the bound. After an error the landing is of no use, and the bound as it was.
     pub(super) fn hop(
         &mut self,
         limb: &Limb<'a>,
@@ -75,9 +75,17 @@ impl<'a> Landing<'a> {
         for depth in (0..self.path.len()).rev() {
             let parent = self.path[depth];
             let (blob, base) = (parent.blob(), parent.base);
-            let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), std::mem::take(memory));
             // A bound behind the blob's range need not start with its base.
             let is_near = at.get(..base) == bound.get(..base);
+            // With a separator above it the bound is in the blob's range. Most are past what was rolled up, far from the end.
+            if is_near
+                && let Some(child) = blob.child_inside(&bound[base.min(bound.len())..])
+                && !(is_done && child.id == through)
+            {
+                self.down(limb, depth, child, bound)?;
+                return Ok(true);
+            }
+            let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), std::mem::take(memory));
             if is_near {
                 bound.push(0);
                 walk.seek(bound);
@@ -98,30 +106,37 @@ impl<'a> Landing<'a> {
                 (through, is_done) = (parent.guard.id().0, is_here && is_near);
                 continue;
             }
-            let (child, key) = match is_here {
-                false => (floor, bound.clone()),
-                true => {
-                    if walk.is_on() {
-                        walk.advance()
-                    } else {
-                        walk.first()
-                    }
-                    (blob.child_of(walk.leaf().ok_or(Stop::Restart)?), walk.spell())
-                }
-            };
-            *memory = walk.into_memory();
-            self.path.truncate(depth + 1);
-            let mut step = limb.child_step(&parent, child, key.len())?;
-            while !step.blob().is_leaf() {
-                let child = step.blob().child_for(key.get(step.base..).unwrap_or(&[]));
-                let next = limb.child_step(&step, child, key.len())?;
-                self.path.push(step);
-                step = next;
+            if !is_here {
+                *memory = walk.into_memory();
+                self.down(limb, depth, floor, bound)?;
+                return Ok(true);
             }
-            (self.leaf, *bound) = (step, key);
+            if walk.is_on() {
+                walk.advance()
+            } else {
+                walk.first()
+            }
+            let (next, key) = (blob.child_of(walk.leaf().ok_or(Stop::Restart)?), walk.spell());
+            *memory = walk.into_memory();
+            self.down(limb, depth, next, &key)?;
+            *bound = key;
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Goes from a child of the inner blob at this depth of the path down to the leaf blob for `key`.
+    fn down(&mut self, limb: &Limb<'a>, depth: usize, child: Child, key: &[u8]) -> Result<(), Stop> {
+        self.path.truncate(depth + 1);
+        let mut step = limb.child_step(&self.path[depth], child, key.len())?;
+        while !step.blob().is_leaf() {
+            let child = step.blob().child_for(key.get(step.base..).unwrap_or(&[]));
+            let next = limb.child_step(&step, child, key.len())?;
+            self.path.push(step);
+            step = next;
+        }
+        self.leaf = step;
+        Ok(())
     }
 
     /// The end of the limb, None: no bound.

@@ -24,6 +24,7 @@ mod land;
 mod life;
 #[cfg(all(test, loom))]
 mod life_models;
+mod longest;
 mod merge;
 mod mounts;
 mod page;

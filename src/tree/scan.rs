@@ -10,7 +10,7 @@
 use crate::art::{Blob, Leaf, Walk, Words};
 use crate::error::Result;
 
-use super::bounds::{common_prefix, successor};
+use super::bounds::{common_prefix, succeed};
 use super::page::{Page, PageRequest};
 use super::{Limb, LockedLeaf, Stop};
 
@@ -96,6 +96,8 @@ impl<'a> Limb<'a> {
     fn fill_forward(&self, request: &PageRequest<'_>, page: &mut Page) -> Result<(), Stop> {
         let mut landing = self.land(request.low)?;
         let mut hopped_to: Option<Vec<u8>> = None;
+        // Memory for the next bound.
+        let mut spare = Vec::new();
         loop {
             let at = hopped_to.as_deref().unwrap_or(request.low);
             let before = page.mark();
@@ -113,7 +115,7 @@ impl<'a> Limb<'a> {
                     page.resume = Some(bound);
                     None
                 }
-                End::Blob => page.rest(at).filter(|rest| !is_over(rest)),
+                End::Blob => page.rest(at, std::mem::take(&mut spare)).filter(|rest| !is_over(rest)),
             };
             let Some(mut bound) = rest else { return Ok(()) };
             if page.is_full(request) {
@@ -122,7 +124,9 @@ impl<'a> Limb<'a> {
             }
             match landing.hop(self, at, &mut bound, page.walk_memory()) {
                 Ok(true) if is_over(&bound) => return Ok(()),
-                Ok(true) if landing.leaf.mounted(&bound).is_none() => hopped_to = Some(bound),
+                Ok(true) if landing.leaf.mounted(&bound).is_none() => {
+                    spare = hopped_to.replace(bound).unwrap_or_default();
+                }
                 Ok(false) => {
                     page.resume = page.behind(landing.end(at), at, request);
                     return Ok(());
@@ -174,21 +178,30 @@ impl LockedLeaf<'_> {
 }
 
 impl Page {
-    /// The least key, from `at` on, that a scan has not listed, forward, after the last one of the page. None: there can be none.
-    fn rest(&self, at: &[u8]) -> Option<Vec<u8>> {
-        let behind = match self.last() {
-            None => Vec::new(),
-            // None: all keys to the end start with it.
-            Some(last) if last.rolled => successor(last.key)?,
-            Some(last) => [last.key, &[0]].concat(),
-        };
-        Some(if behind.as_slice() > at { behind } else { at.to_vec() })
+    /// The least key, from `at` on, that a scan has not listed, forward, after the last one of the page, in `memory`. None: there
+    /// can be none.
+    fn rest(&self, at: &[u8], mut memory: Vec<u8>) -> Option<Vec<u8>> {
+        memory.clear();
+        if let Some(last) = self.last() {
+            memory.extend_from_slice(last.key);
+            if !last.rolled {
+                memory.push(0);
+            } else if !succeed(&mut memory) {
+                // All keys to the end start with it.
+                return None;
+            }
+        }
+        if memory.as_slice() < at {
+            memory.clear();
+            memory.extend_from_slice(at);
+        }
+        Some(memory)
     }
 
     /// Where a scan goes on, forward, that came to `fence` from `at`.
     fn behind(&self, fence: Option<Vec<u8>>, at: &[u8], request: &PageRequest<'_>) -> Option<Vec<u8>> {
         // Behind the fence there may be more of what was rolled up.
-        let next = fence?.max(self.rest(at)?);
+        let next = fence?.max(self.rest(at, Vec::new())?);
         request.high.is_none_or(|high| next.as_slice() < high).then_some(next)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 mod listings;
+mod longest;
 mod mount_checks;
 mod mounts;
 

@@ -70,13 +70,13 @@ impl Rig {
         mount_by_hand(&self.buffer, &self.gate, self.root, self.database, path)
     }
 
-    fn put_in(&mut self, model: &mut Model, key: &[u8], value: &[u8]) {
+    pub(super) fn put_in(&mut self, model: &mut Model, key: &[u8], value: &[u8]) {
         let version = self.put(key, value);
         model.insert(key.to_vec(), (version, value.to_vec()));
     }
 
     /// Makes a mount of all that starts with `path`: takes it out, hangs an empty limb there, puts it in again.
-    fn lift(&mut self, model: &mut Model, path: &[u8]) -> bool {
+    pub(super) fn lift(&mut self, model: &mut Model, path: &[u8]) -> bool {
         let lifted: Vec<_> = model
             .range(path.to_vec()..)
             .take_while(|(key, _)| key.starts_with(path))
