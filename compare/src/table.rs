@@ -131,10 +131,12 @@ mod tests {
         results.add(row, Some(Kind::Holt), sample(9_000.0, 19));
         results.add(row, Some(Kind::Lmdb), sample(25_000.0, 0));
         results.leave_out(row, Some(Kind::Fjall), "says why");
+        results.add(by_name("list100"), Some(Kind::Holt), sample(8_000.0, 0));
         let kinds = [Kind::Ramus, Kind::Holt, Kind::Lmdb, Kind::Fjall];
         let text = markdown(&results, &kinds, &["# heading".to_owned()]);
         for part in [
-            "**15.0 µs (45.0 µs in all) (copied)**",
+            "**15.0 µs (45.0 µs in all)**",
+            "| 8.00 µs (24.0 µs in all) (copied) |",
             "**wrong: 38 %**",
             "0.60 LMDB",
             "✗ 0.60 (≤ 0.5 LMDB)",
