@@ -29,7 +29,7 @@ pub(crate) use build::{Gauge, Place, build};
 pub(crate) use bytes::Bytes;
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
-pub(crate) use inner::{Below, CHILD_BYTES, Child, ChildPlace, Slot};
+pub(crate) use inner::{Below, CHILD_BYTES, Child, Slot};
 pub(crate) use insert::room_needed;
 pub(crate) use leaf::Leaf;
 pub(crate) use pack::Rebase;

@@ -117,7 +117,7 @@ impl<'a> Blob<'a> {
                         sum.versions = Some((least.min(version), greatest.max(version)));
                     }
                     if let Some((node, _)) = nodes.get(above) {
-                        sum.weights[node / 4] += 1;
+                        count(&mut sum.weights, *node, 1);
                     }
                 }
                 Target::Node(offset) => {
@@ -144,10 +144,16 @@ impl<'a> Blob<'a> {
         }
         // A node comes before all that are below it.
         for &(node, above) in nodes.iter().skip(1).rev() {
-            sum.weights[nodes[above].0 / 4] += sum.weights[node / 4];
+            let below = sum.weights[node / 4];
+            count(&mut sum.weights, nodes[above].0, below);
         }
         Ok(sum)
     }
+}
+
+/// Adds entries below a node. Bytes that are not sound may lead to one more often than there are entries.
+fn count(weights: &mut [u16], node: usize, entries: u16) {
+    weights[node / 4] = weights[node / 4].saturating_add(entries);
 }
 
 /// Something to copy: where it lies, the slot of the target that is to lead to it, the length of the key above it.

@@ -32,46 +32,10 @@ impl Blob<'_> {
     /// The leaf with the greatest key that is at most `key`, and its pointer.
     #[inline]
     pub(crate) fn floor(self, key: &[u8]) -> Option<(u16, Leaf)> {
-        let w = self.w;
-        let mut ptr = self.root();
-        let mut rest = key;
-        // Everything under `best` is below the key; the answer is its greatest unless a better one turns up.
+        // Everything under `best` is below the key; the answer is its greatest.
         let mut best = 0;
-        loop {
-            match decode(ptr) {
-                Target::Node(offset) => {
-                    let node = Node::at(w, offset);
-                    let len = node.prefix_len();
-                    if len != 0 && !w.starts(node.prefix_at(), len, rest) {
-                        let same = w.common_prefix(node.prefix_at(), len, rest);
-                        let all_below = same < rest.len() && w.u8_at(node.prefix_at() + same) < rest[same];
-                        return self.greatest(if all_below { ptr } else { best });
-                    }
-                    rest = &rest[len..];
-                    if node.has_terminal() {
-                        best = w.u16_at(node.terminal_slot());
-                    }
-                    let Some((&byte, below)) = rest.split_first() else { return self.greatest(best) };
-                    let (child, lower) = node.find_and_below(w, byte);
-                    if lower != 0 {
-                        best = lower;
-                    }
-                    if child == 0 {
-                        return self.greatest(best);
-                    }
-                    (ptr, rest) = (child, below);
-                }
-                Target::Leaf(offset) | Target::Mount(offset) => {
-                    let leaf = Leaf::at(w, offset);
-                    let len = leaf.suffix_len();
-                    let same = w.common_prefix(leaf.suffix_at(), len, rest);
-                    let at_most =
-                        same == len || (same < rest.len() && w.u8_at(leaf.suffix_at() + same) < rest[same]);
-                    return if at_most { Some((ptr, leaf)) } else { self.greatest(best) };
-                }
-                Target::Null | Target::Unknown => return self.greatest(best),
-            }
-        }
+        self.floors(key, |ptr, _| best = ptr);
+        self.greatest(best)
     }
 
     /// The leaf with the greatest key under `ptr`.
@@ -204,6 +168,7 @@ impl Blob<'_> {
 
     /// Calls `found` for every entry that is the greatest one up to some prefix of `key`, in order: with its pointer, under which
     /// [`child_at`](Self::child_at) has the child, and the length of the shortest such prefix.
+    #[inline]
     pub(crate) fn floors(self, key: &[u8], mut found: impl FnMut(u16, usize)) {
         let w = self.w;
         let mut ptr = self.root();

@@ -270,8 +270,8 @@ impl Buffer {
         Some(Packed { id, image, epoch: entry.dirty_epoch() })
     }
 
-    /// Puts a pending blob in order in memory too, so that who reads it has what the image has. A clean one is left alone: it is in
-    /// order, or its image is not.
+    /// Puts a pending blob in order where it lies, before its image is made of it: so whoever reads it gains as well. That changes
+    /// nothing of what it holds, so the gate need not be passed; but places in it mean something only under a latch or a version.
     fn tidy(&self, id: BlobId) {
         let is_due = |words: &SlotWords| self.is_pending(self.ledger.get(id)) && self.format.is_loose(words);
         if !self.share(id).is_ok_and(|shared| is_due(shared.words())) {

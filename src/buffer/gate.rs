@@ -93,9 +93,7 @@ impl Gate {
         }
         closed
     }
-}
 
-impl Gate {
     /// Enters, or closes the gate to be the only one inside.
     #[inline]
     pub(crate) fn pass(&self, alone: bool) -> (Option<Entry<'_>>, Option<Closed<'_>>) {

@@ -31,7 +31,7 @@ impl Drop for Reservation<'_> {
 }
 
 impl Buffer {
-    /// How many blobs a read may ask to have in memory at once, whatever others do: a quarter of the budget.
+    /// How many blobs one operation may ask to have in memory at once, whatever others do: a quarter of the budget.
     pub(crate) fn at_once_max(&self) -> usize {
         self.budget_bytes as usize / 4 / BLOB_BYTES
     }

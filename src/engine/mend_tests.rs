@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::mount_tests::open;
+use super::mount_tests::{open, two_directories};
 use super::plan::{Change, Plan};
 use super::*;
 use crate::io::{MemoryStorage, Storage};
@@ -30,13 +30,7 @@ fn move_prefix(engine: &Engine, tree: &Arc<TreeState>, src: &str, dst: &str) {
 fn bounds_come_down_again() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let engine = open(&storage);
-    let tree = engine.open_tree("t").unwrap();
-    for n in 0..300 {
-        for dir in ["a", "b"] {
-            let key = format!("{dir}/{n:03}");
-            engine.put(&tree, key.as_bytes(), &[7; 300], Condition::Any, false, None).unwrap();
-        }
-    }
+    let tree = two_directories(&engine, ["a", "b"]);
     let name = "n".repeat(500);
     let mut highest = 0;
     for _ in 0..40 {

@@ -59,7 +59,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::StorageLock;
 pub(crate) use crate::journal::Ask;
 use crate::journal::{Durability, Journal};
-use crate::limits::BLOB_BYTES;
 use crate::store::{Store, StoreStats};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::Limb;
@@ -173,7 +172,7 @@ impl Engine {
 
     /// Most leaf blobs that one batch may touch: they are all in memory and latched at once.
     fn batch_blobs_max(&self) -> usize {
-        (self.settings.cache_bytes as usize / 4 / BLOB_BYTES).max(4)
+        self.buffer.at_once_max()
     }
 
     /// Makes all commits so far durable.

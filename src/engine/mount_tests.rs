@@ -22,6 +22,18 @@ pub(super) fn open(storage: &Arc<dyn Storage>) -> Arc<Engine> {
     Engine::open(Arc::clone(storage), settings).unwrap()
 }
 
+/// A tree with 300 records of 300 bytes below each of two directories.
+pub(super) fn two_directories(engine: &Engine, dirs: [&str; 2]) -> Arc<TreeState> {
+    let tree = engine.open_tree("t").unwrap();
+    for n in 0..300 {
+        for dir in dirs {
+            let key = format!("{dir}/{n:03}");
+            engine.put(&tree, key.as_bytes(), &[7; 300], Condition::Any, false, None).unwrap();
+        }
+    }
+    tree
+}
+
 fn put(engine: &Engine, tree: &TreeState, key: &str) {
     let outcome = engine.put(tree, key.as_bytes(), &[7; 200], Condition::Any, false, None).unwrap();
     assert!(matches!(outcome, Outcome::Done { .. }));

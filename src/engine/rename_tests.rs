@@ -2,21 +2,14 @@
 
 use std::sync::Arc;
 
-use super::mount_tests::open;
-use super::*;
+use super::mount_tests::{open, two_directories};
 use crate::io::{MemoryStorage, Storage};
 
 #[test]
 fn a_rename_that_loses_its_latches_closes_the_gate() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let engine = open(&storage);
-    let tree = engine.open_tree("t").unwrap();
-    for n in 0..300 {
-        for dir in ["a", "z"] {
-            let key = format!("{dir}/{n:03}");
-            engine.put(&tree, key.as_bytes(), &[7; 300], Condition::Any, false, None).unwrap();
-        }
-    }
+    let tree = two_directories(&engine, ["a", "z"]);
     let limb = engine.limb(&tree);
     let closures = || engine.gate.stats().closures.total();
     // The source's blob is held, the target's, and one that is both.

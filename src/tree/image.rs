@@ -1,6 +1,7 @@
 //! Blob images as the buffer manager hands them to and takes them from the store.
 
-use crate::art::{Blob, HEADER_BYTES, Rebase, Scratch, Words};
+use super::grow::packed;
+use crate::art::{Blob, HEADER_BYTES, Words};
 use crate::buffer::ImageFormat;
 use crate::limits::BLOCK_BYTES;
 use crate::store::BlobId;
@@ -23,12 +24,11 @@ impl ImageFormat for Format {
 
     fn pack(&self, _id: BlobId, words: &SlotWords, out: &mut Vec<u8>) {
         let blob = Blob::new(Words::new(words));
-        if self.is_loose(words) {
-            let scratch = Scratch::new();
-            if blob.pack(scratch.words(), Rebase::default()).is_ok() {
-                let packed = Blob::new(scratch.words());
-                return packed.w.image(packed.heap_end() as usize, out);
-            }
+        if self.is_loose(words)
+            && let Ok(built) = packed(blob)
+        {
+            let packed = Blob::new(built.words());
+            return packed.w.image(packed.heap_end() as usize, out);
         }
         blob.w.image(self.used_bytes(words), out);
     }
@@ -44,9 +44,9 @@ impl ImageFormat for Format {
 
     fn tidy(&self, words: &SlotWords) {
         let blob = Blob::new(Words::new(words));
-        let scratch = Scratch::new();
-        if blob.pack(scratch.words(), Rebase::default()).is_ok() {
-            let packed = Blob::new(scratch.words());
+        // What cannot be packed is written as it is, and found by the check.
+        if let Ok(built) = packed(blob) {
+            let packed = Blob::new(built.words());
             blob.w.copy_whole(packed.w, packed.heap_end() as usize);
         }
     }

@@ -3,7 +3,7 @@
 //! A search follows the greatest bounds down from a tree's root, through mounts too, and makes those on its way exact from the
 //! leaf blob upwards. So it needs not know where something was taken out, and what one search does is there for the next.
 
-use crate::art::{Below, Blob, Child, ChildPlace, Cursor};
+use crate::art::{Below, Blob, Child, Cursor};
 use crate::buffer::{Claim, Gate};
 use crate::error::Result as Outcome;
 use crate::limits::KEY_BYTES_MAX;
@@ -18,10 +18,10 @@ const BLOBS: usize = 8;
 /// Races that one search loses at the most.
 const TRIES: u32 = 20;
 
-/// Where the greatest bound in a blob comes from.
-enum Worst {
+/// Where the greatest bound in a blob comes from, said so that it holds if the blob is packed meanwhile.
+pub(super) enum Worst {
     /// From a child of an inner blob.
-    Child(ChildPlace, Child),
+    Child(Child),
     /// From a limb mounted in a leaf blob at this path.
     Mount(Vec<u8>, Child),
     /// From a record of a leaf blob.
@@ -63,18 +63,28 @@ impl Workspace<'_> {
         if self.peek(root, |blob| blob.below().longest())? <= enough {
             return Ok(false);
         }
+        let way = self.worst_way(root)?;
+        self.lower_along(way)
+    }
+
+    /// Makes the bounds on this way exact. True: a bound was lowered.
+    pub(super) fn lower_along(&mut self, way: Vec<(BlobId, Worst)>) -> Result<bool, Stop> {
         let mut is_lower = false;
         let mut exact = Below::default();
-        for (id, worst) in self.worst_way(root)?.into_iter().rev() {
+        for (id, worst) in way.into_iter().rev() {
             let above = match &worst {
                 Worst::Record => None,
-                Worst::Child(_, child) | Worst::Mount(_, child) => Some(*child),
+                Worst::Child(child) | Worst::Mount(_, child) => Some(*child),
             };
             if let Some(child) = above.filter(|child| child.below != exact) {
                 let child = Child { below: exact, ..child };
                 let blob = self.edit(id)?;
                 match &worst {
-                    Worst::Child(place, _) => blob.set_child_at(*place, child),
+                    Worst::Child(_) => blob.each_child(|place, there| {
+                        if there.id == child.id {
+                            blob.set_child_at(place, child);
+                        }
+                    }),
                     Worst::Mount(path, _) if blob.set_mount(path, child) => {}
                     _ => return Err(Stop::Corrupt(id, "a mount was lost while nobody else was there")),
                 }
@@ -91,13 +101,13 @@ impl Workspace<'_> {
     }
 
     /// The blobs that the greatest bounds lead to, from the root of a tree, mounted limbs included.
-    fn worst_way(&self, root: BlobId) -> Result<Vec<(BlobId, Worst)>, Stop> {
+    pub(super) fn worst_way(&self, root: BlobId) -> Result<Vec<(BlobId, Worst)>, Stop> {
         let (mut way, mut id, mut path) = (Vec::new(), root, 0);
         loop {
             let (level, worst) = self.peek(id, |blob| (blob.level(), worst(blob)))?;
             let next = match &worst {
                 Worst::Record => None,
-                Worst::Child(_, child) => Some(BlobId(child.id)),
+                Worst::Child(child) => Some(BlobId(child.id)),
                 Worst::Mount(to, child) => {
                     path += to.len();
                     Some(BlobId(child.id))
@@ -119,10 +129,10 @@ impl Workspace<'_> {
 fn worst(blob: Blob<'_>) -> Worst {
     if !blob.is_leaf() {
         let (mut longest, mut worst) = (0, Worst::Record);
-        blob.each_child(|place, child| {
+        blob.each_child(|_, child| {
             let own = usize::from(child.delta) + child.below.longest();
             if own >= longest {
-                (longest, worst) = (own, Worst::Child(place, child));
+                (longest, worst) = (own, Worst::Child(child));
             }
         });
         return worst;

@@ -1,6 +1,9 @@
 //! What moves leave behind, and how it is mended: limbs spliced back, rows of sparse blobs put together.
 
 use super::tests::{Model, Rig, below, grown, move_in_model, move_prefix};
+use crate::buffer::Exclusive;
+use crate::tree::grow::compact;
+use crate::tree::split::blob_of;
 
 /// Moves a directory and mends the blobs at both names.
 fn moved(rig: &Rig, model: &mut Model, src: &str, dst: &str) {
@@ -78,6 +81,38 @@ fn full_blobs_along_the_right_edge_do_not_keep_a_limb_mounted() {
         }
     }
     splice_all(&rig, &model);
+}
+
+fn image(guard: &Exclusive<'_>) -> Vec<u8> {
+    let (blob, mut image) = (blob_of(guard), Vec::new());
+    blob.w.image(blob.heap_end() as usize, &mut image);
+    image
+}
+
+#[test]
+fn bounds_are_lowered_where_a_checkpoint_packs_the_blobs_meanwhile() {
+    let (mut rig, mut model) = grown(64 << 20, 20_000, 96);
+    let [one, other] = ["usr/share/package-1", "usr/share/package-2"];
+    let inside = format!("{other}/{}/", "n".repeat(2000));
+    moved(&rig, &mut model, one, &inside);
+    moved(&rig, &mut model, &inside, one);
+    // New separators in front of the others: children lie where packing does not leave them.
+    for n in 0..20_000u32 {
+        let key = format!("usr/share/package-0/{:08x}", n.wrapping_mul(0x9E37_79B1));
+        let version = rig.put(key.as_bytes(), &[7; 96]);
+        model.insert(key.into_bytes(), (version, vec![7; 96]));
+    }
+    let is_lower = rig.change(|space, root| {
+        let root_image = image(&rig.buffer.lock(root).unwrap());
+        let way = space.worst_way(root)?;
+        for (id, _) in &way {
+            compact(&mut rig.buffer.lock(*id).unwrap())?;
+        }
+        assert_ne!(image(&rig.buffer.lock(root).unwrap()), root_image);
+        space.lower_along(way)
+    });
+    assert!(is_lower);
+    rig.check(&model);
 }
 
 /// Keys of some groups with long names: their separators fill inner blobs.

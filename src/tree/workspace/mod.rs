@@ -1,6 +1,7 @@
 //! Changes to many blobs at once, for directory moves: all or nothing, in private memory until they are complete.
 //!
-//! A workspace lives while the gate is closed, so blobs change under nobody but it. It reads those that are in memory,
+//! A workspace lives while the gate is closed, so what blobs hold changes under nobody but it. Where in them that lies may change: a
+//! checkpoint packs blobs outside the gate, so no place in a blob is kept from one look at it to the next. It reads those that are in memory,
 //! changes copies of them under their exclusive latches, and installs all copies in [`Workspace::commit`], which cannot
 //! fail. Dropped before that, it leaves nothing behind: so a miss, a lost race, or an error found half-way through means
 //! to drop it, and perhaps to start again.
@@ -103,7 +104,7 @@ impl<'a> Workspace<'a> {
         }
         let guard = self.buffer.read(id)?;
         let outcome = read(Blob::new(Words::new(guard.words())));
-        // Only eviction can have come in between.
+        // Only an eviction, or a checkpoint that packed it, can have come in between.
         if guard.validate() { Ok(outcome) } else { Err(Stop::Restart) }
     }
 
