@@ -149,6 +149,13 @@ impl StorageFile for DiskFile {
         write_all_at(&self.file, offset, bytes)
     }
 
+    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        if set_aside(&self.file, offset, bytes)? {
+            return Ok(());
+        }
+        self.write_zeros(offset, bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -160,6 +167,26 @@ impl StorageFile for DiskFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
+}
+
+/// Has the file system set blocks aside; false where it cannot do that.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_aside(file: &File, offset: u64, bytes: u64) -> io::Result<bool> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), offset, bytes) {
+            Ok(()) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_aside(_file: &File, _offset: u64, _bytes: u64) -> io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(unix)]

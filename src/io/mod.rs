@@ -61,6 +61,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn describe(&self, name: &str) -> String;
 }
 
+/// Most zeros that are written at once, in bytes.
+const ZEROS_BYTES: u64 = 1 << 20;
+
 /// An open file.
 #[allow(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait StorageFile: fmt::Debug + Send + Sync {
@@ -68,6 +71,26 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file as needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes sure that writes to `bytes` from `offset` on find space. They read as zeros where nothing was written, and the file is at
+    /// least that long then. When it fails part of it may be there.
+    ///
+    /// This one writes zeros, so the file must end at `offset`; cheaper ways leave alone what is there already.
+    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.write_zeros(offset, bytes)
+    }
+    /// Writes zeros, in pieces of up to [`ZEROS_BYTES`]: unlike [`allocate`](Self::allocate) it leaves the file system nothing to
+    /// note about these blocks when they are written again.
+    fn write_zeros(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let zeros = vec![0; bytes.min(ZEROS_BYTES) as usize];
+        let end = offset.checked_add(bytes).ok_or(io::ErrorKind::FileTooLarge)?;
+        let mut at = offset;
+        while at < end {
+            let piece = ZEROS_BYTES.min(end - at);
+            self.write_at(at, &zeros[..piece as usize])?;
+            at += piece;
+        }
+        Ok(())
+    }
     /// Makes all that was written so far, and the length, durable.
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros.

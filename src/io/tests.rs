@@ -31,6 +31,37 @@ fn reads_what_was_written_and_not_past_the_end() {
 }
 
 #[test]
+fn allocated_space_reads_as_zeros() {
+    every_storage(|storage| {
+        let file = storage.open("a", OpenMode::Create).unwrap();
+        file.write_at(0, b"hello").unwrap();
+        for (at, bytes) in [(5, 5 << 20), (5 + (5 << 20), 1)] {
+            file.allocate(at, bytes).unwrap();
+            assert_eq!(file.len().unwrap(), at + bytes);
+        }
+        file.write_at(1 << 20, b"there").unwrap();
+        let mut buf = vec![9; 6 + (5 << 20)];
+        file.read_at(0, &mut buf).unwrap();
+        assert_eq!((&buf[..5], &buf[1 << 20..][..5]), (&b"hello"[..], &b"there"[..]));
+        assert_eq!(buf.iter().filter(|byte| **byte != 0).count(), 10);
+        assert!(file.allocate(u64::MAX - 1, 9).is_err());
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn allocated_space_is_there() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open_dir(directory.path(), false).unwrap();
+    let file = storage.open("a", OpenMode::Create).unwrap();
+    file.allocate(0, 3 << 20).unwrap();
+    file.sync().unwrap();
+    let blocks = std::fs::metadata(directory.path().join("a")).unwrap().blocks();
+    assert!(blocks * 512 >= 3 << 20, "{blocks} blocks");
+}
+
+#[test]
 fn names_follow_renames_and_removals() {
     every_storage(|storage| {
         storage.open("a", OpenMode::Create).unwrap().write_at(0, b"a").unwrap();

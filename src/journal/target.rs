@@ -14,8 +14,8 @@ use crate::limits::SEQUENCE_RESERVE;
 use crate::sync::random_u64;
 use std::sync::Arc;
 
-/// Zeros are written in pieces of this size, in bytes.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Up to so many bytes from sync to sync a file grows by zeros that are written.
+const OFTEN_BYTES: u64 = 128 << 10;
 
 #[derive(Debug)]
 pub(super) struct Target {
@@ -28,30 +28,37 @@ pub(super) struct Target {
     allocated: u64,
     /// The mark in the last group.
     mark: u64,
+    /// A moving average of the bytes that come from sync to sync.
+    stride: u64,
 }
 
 impl Target {
     /// Makes an empty file `journal.next`, after a leftover of that name is gone for good: a crash must not be able to
     /// mix old bytes with new ones.
-    pub(super) fn create_next(storage: &dyn Storage, generation: u64) -> Result<Self> {
+    pub(super) fn create_next(storage: &dyn Storage, generation: u64, stride: u64) -> Result<Self> {
         remove_next(storage)?;
         let path = storage.describe(NEXT_NAME);
         let file = storage
             .open(NEXT_NAME, OpenMode::Create)
             .map_err(|error| Error::io(format_args!("creating {path}"), error))?;
-        Ok(Self { file, path, salt: random_u64(), generation, offset: 0, synced: 0, allocated: 0, mark: 0 })
+        Ok(Self { generation, ..Self::of(file, path, random_u64(), stride) })
+    }
+
+    fn of(file: Arc<dyn StorageFile>, path: String, salt: u64, stride: u64) -> Self {
+        let [generation, offset, synced, allocated, mark] = [0; 5];
+        Self { file, path, salt, generation, offset, synced, allocated, mark, stride }
     }
 
     /// Takes up a journal without records; what lies behind its header is cut off.
-    pub(super) fn resume(storage: &dyn Storage, start: u64) -> Result<Self> {
-        let mut target = Self::take_up(storage, start)?;
+    pub(super) fn resume(storage: &dyn Storage, start: u64, stride: u64) -> Result<Self> {
+        let mut target = Self::take_up(storage, start, stride)?;
         target.cut_to_header()?;
         Ok(target)
     }
 
     /// Takes up a journal that was read to this end: all of it is durable then, and nothing but zeros follows.
-    pub(super) fn go_on(storage: &dyn Storage, end: &FileEnd) -> Result<Self> {
-        let mut target = Self::take_up(storage, end.start)?;
+    pub(super) fn go_on(storage: &dyn Storage, end: &FileEnd, stride: u64) -> Result<Self> {
+        let mut target = Self::take_up(storage, end.start, stride)?;
         let cut = || {
             if end.torn {
                 target.file.set_len(end.offset)?;
@@ -65,7 +72,7 @@ impl Target {
         Ok(target)
     }
 
-    fn take_up(storage: &dyn Storage, start: u64) -> Result<Self> {
+    fn take_up(storage: &dyn Storage, start: u64, stride: u64) -> Result<Self> {
         let path = storage.describe(CURRENT_NAME);
         let wrap = |error| Error::io(format_args!("opening {path}"), error);
         let file = storage.open(CURRENT_NAME, OpenMode::ReadWrite).map_err(wrap)?;
@@ -75,7 +82,7 @@ impl Target {
             .ok()
             .filter(|header| header.start == start)
             .ok_or_else(|| Error::corrupt(&path, 0, format_args!("no header of a journal after {start}")))?;
-        Ok(Self { file, path, salt: header.salt, generation: 0, offset: 0, synced: 0, allocated: 0, mark: 0 })
+        Ok(Self::of(file, path, header.salt, stride))
     }
 
     pub(super) fn checksum(&self) -> Checksum {
@@ -134,25 +141,30 @@ impl Target {
     pub(super) fn sync(&mut self) -> Result<u64> {
         if self.synced < self.offset {
             self.file.sync().map_err(|error| self.wrap(error))?;
+            self.stride = self.stride.midpoint(self.offset - self.synced);
             self.synced = self.offset;
         }
         Ok(self.mark)
     }
 
-    /// Appends `bytes` of zeros. When it fails the file is as before, but for zeros behind its end.
+    /// How many bytes come from sync to sync, as of late.
+    pub(super) fn stride(&self) -> u64 {
+        self.stride
+    }
+
+    /// Appends `bytes` that read as zeros. When it fails the file is as before, but for zeros behind its end.
+    ///
+    /// The zeros are written if the file is synced often: where a file system has only set blocks aside, the first sync of what is put
+    /// there has to note that they are in use. Else that would only write everything twice.
     pub(super) fn grow(&mut self, bytes: u64, sync: bool) -> Result<()> {
-        let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
-        let end = self.allocated + bytes;
-        let mut at = self.allocated;
-        while at < end {
-            let piece = zeros.len().min((end - at) as usize);
-            self.file.write_at(at, &zeros[..piece]).map_err(|error| self.wrap(error))?;
-            at += piece as u64;
-        }
-        if sync {
-            self.file.sync().map_err(|error| self.wrap(error))?;
-        }
-        self.allocated = end;
+        let grown = match self.stride <= OFTEN_BYTES {
+            true => self.file.write_zeros(self.allocated, bytes),
+            false => self.file.allocate(self.allocated, bytes),
+        };
+        grown
+            .and_then(|()| if sync { self.file.sync() } else { Ok(()) })
+            .map_err(|error| self.wrap(error))?;
+        self.allocated += bytes;
         Ok(())
     }
 

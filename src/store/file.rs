@@ -54,6 +54,13 @@ impl DataFile {
         })
     }
 
+    /// Makes the file longer: it must end at `unit`.
+    pub(super) fn allocate(&self, unit: u32, units: u32) -> Result<()> {
+        self.file.allocate(offset(unit), offset(units)).map_err(|source| {
+            Error::io(format_args!("growing {} to {}", self.name, offset(unit) + offset(units)), source)
+        })
+    }
+
     /// Makes all writes durable.
     pub(super) fn sync(&self) -> Result<()> {
         self.file.sync().map_err(|source| Error::io(format_args!("syncing {}", self.name), source))

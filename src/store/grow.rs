@@ -1,6 +1,6 @@
-//! The length of the data file: it grows by zeros ahead of use, and is cut behind what is kept.
+//! The length of the data file: it grows ahead of use, and is cut behind what is kept.
 //!
-//! Space that was written once is there for good on a file system that overwrites in place: what the free extents have
+//! Space that the file has is there for good on a file system that overwrites in place: what the free extents have
 //! the capacity for can be written on a full device too. Of that, *held* is what a checkpoint needs beside images: every
 //! block of a page table of all ids given out so far, and the catalog. The rest is *spare*; who may count on how much of
 //! it is the subject of `buffer/space.rs`.
@@ -9,7 +9,6 @@ use super::Store;
 use super::block::{FANOUT, units};
 use super::extents::RUN_UNITS;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::BLOCK_BYTES;
 use crate::sync::{MutexGuard, Ordering};
 
 /// Blocks of a page table of all ids below `bound` at the most.
@@ -94,20 +93,14 @@ impl Store {
     /// When it fails the file is as before.
     fn extend(&self, more: u32) -> Result<()> {
         let start = self.state.lock().extents.end();
-        let end = start.checked_add(more).ok_or_else(|| {
+        if start.checked_add(more).is_none() {
             let what = format_args!("{}: the file has all the blocks that it can have", self.file.name());
-            Error::new(ErrorKind::NoSpace, what)
-        })?;
-        let zeros = vec![0; RUN_UNITS.min(more) as usize * BLOCK_BYTES];
-        let mut at = start;
-        while at < end {
-            let piece = RUN_UNITS.min(end - at);
-            if let Err(error) = self.file.write(at, &zeros[..piece as usize * BLOCK_BYTES]) {
-                // Zeros behind the end do no harm, but others may want the space.
-                let _ = self.file.cut(start);
-                return Err(error);
-            }
-            at += piece;
+            return Err(Error::new(ErrorKind::NoSpace, what));
+        }
+        if let Err(error) = self.file.allocate(start, more) {
+            // What lies behind the end does no harm, but others may want the space.
+            let _ = self.file.cut(start);
+            return Err(error);
         }
         self.state.lock().extents.extend(more);
         Ok(())

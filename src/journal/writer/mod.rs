@@ -159,6 +159,14 @@ impl Drop for Lead<'_> {
     }
 }
 
+/// What to expect of the bytes from sync to sync before any was.
+fn stride_at_first(durability: Durability) -> u64 {
+    match durability {
+        Durability::Sync => 0,
+        Durability::Batched { .. } => CHUNK_BYTES_MAX,
+    }
+}
+
 impl Journal {
     /// Makes a new journal after `start` and puts it in the place of whatever journal there was. Sequences below `mark`
     /// may be handed out at once: it is durable elsewhere. `durability` is the database's.
@@ -168,7 +176,7 @@ impl Journal {
         mark: u64,
         durability: Durability,
     ) -> Result<Self> {
-        let mut target = Target::create_next(&*storage, 0)?;
+        let mut target = Target::create_next(&*storage, 0, stride_at_first(durability))?;
         target.start_after(start)?;
         install(&*storage)?;
         target.was_installed(&*storage);
@@ -182,7 +190,7 @@ impl Journal {
         mark: u64,
         durability: Durability,
     ) -> Result<Self> {
-        let target = Target::resume(&*storage, start)?;
+        let target = Target::resume(&*storage, start, stride_at_first(durability))?;
         Ok(Self::new(storage, target, start, mark, durability))
     }
 
@@ -199,7 +207,7 @@ impl Journal {
         } else {
             remove_next(&*storage)?;
         }
-        let mut target = Target::go_on(&*storage, end)?;
+        let mut target = Target::go_on(&*storage, end, stride_at_first(durability))?;
         let mut bridge = Group::bridge(end.last_sequence, sequence, &target.checksum());
         if target.free_bytes() < bridge.charged {
             target.grow(BLOCK_BYTES as u64, true)?;

@@ -20,10 +20,11 @@ impl Journal {
                 return Err(Error::invalid("the journal still holds the file before the last switch"));
             }
             self.reserve_noop(files)?;
-            Ok(Some((files.current.generation + 1, self.shared.tail.lock().outstanding() + files.chunk)))
+            let wanted = self.shared.tail.lock().outstanding() + files.chunk;
+            Ok(Some((files.current.generation + 1, wanted, files.current.stride())))
         })?;
-        let Some((generation, wanted)) = plan else { return Ok(()) };
-        let made = self.make_second(generation, wanted);
+        let Some((generation, wanted, stride)) = plan else { return Ok(()) };
+        let made = self.make_second(generation, wanted, stride);
         self.lead(self.turn.lock(), |files| {
             let made = made.and_then(|second| self.prepare(second));
             files.scarce = made.as_ref().is_err_and(is_harmless);
@@ -125,7 +126,8 @@ impl Journal {
         };
         let moved = free.min(outstanding + EMERGENCY_BYTES + block) / block * block;
         files.current.shrink(moved)?;
-        let second = self.make_second(generation + 1, moved).and_then(|second| self.prepare(second));
+        let stride = files.current.stride();
+        let second = self.make_second(generation + 1, moved, stride).and_then(|second| self.prepare(second));
         self.shared.tail.lock().add_space(generation, free - moved);
         if moved > 0 && second.as_ref().is_err_and(is_harmless) {
             // Unless others have taken it.
@@ -135,8 +137,8 @@ impl Journal {
     }
 
     /// A durable file of at least `bytes` zeros.
-    fn make_second(&self, generation: u64, bytes: u64) -> Result<Target> {
-        let outcome = self.try_make_second(generation, bytes);
+    fn make_second(&self, generation: u64, bytes: u64, stride: u64) -> Result<Target> {
+        let outcome = self.try_make_second(generation, bytes, stride);
         if outcome.is_err() {
             // It only takes space; the next attempt makes sure that it is gone.
             let _ = self.storage.remove(NEXT_NAME);
@@ -144,8 +146,8 @@ impl Journal {
         outcome
     }
 
-    fn try_make_second(&self, generation: u64, bytes: u64) -> Result<Target> {
-        let mut second = Target::create_next(&*self.storage, generation)?;
+    fn try_make_second(&self, generation: u64, bytes: u64, stride: u64) -> Result<Target> {
+        let mut second = Target::create_next(&*self.storage, generation, stride)?;
         let wanted = bytes.max(self.shared.tail.lock().outstanding() + 1);
         second.grow(wanted.next_multiple_of(BLOCK_BYTES as u64), true)?;
         self.storage.sync_dir().map_err(|error| Error::io("syncing the directory of the journal", error))?;
