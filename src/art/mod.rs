@@ -23,6 +23,7 @@ mod simd;
 mod tests;
 mod verify;
 mod walk;
+mod weights;
 mod words;
 
 pub(crate) use build::{Gauge, Place, build};

@@ -9,6 +9,7 @@ use super::leaf::{self, Leaf};
 use super::node::{self, Node, node_bytes_for};
 use super::order::Order;
 use super::ptr::{self, Target, decode};
+use super::weights::Weights;
 use super::words::Words;
 use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 
@@ -27,8 +28,7 @@ pub(crate) struct PackError;
 
 struct Measure {
     node_bytes: usize,
-    /// How many entries are below each node, by its offset in units of four bytes.
-    weights: Vec<u16>,
+    weights: Weights,
     /// Least and greatest version.
     versions: Option<(u64, u64)>,
 }
@@ -48,7 +48,7 @@ impl Measure {
 struct Packer<'a, 'b> {
     from: Blob<'a>,
     to: Blob<'b>,
-    weights: Vec<u16>,
+    weights: Weights,
     next_node: usize,
     next_leaf: usize,
     entries: u32,
@@ -98,13 +98,11 @@ impl<'a> Blob<'a> {
 
     /// Sums up the nodes that a packed copy has.
     fn measure(self, rebase: Rebase<'_>) -> Result<Measure, PackError> {
-        let mut sum = Measure { node_bytes: 0, weights: vec![0; BLOB_BYTES / 4], versions: None };
+        let mut sum = Measure { node_bytes: 0, weights: Weights::new(), versions: None };
         if self.root() == 0 {
             return Ok(sum);
         }
-        // The nodes, each with the place in here of the one above it.
-        let mut nodes: Vec<(usize, usize)> = Vec::with_capacity(256);
-        // What is to be visited, the place of the node above, and by how much a prefix there becomes longer.
+        // What is to be visited, the place of the node above among the weights, and by how much a prefix there becomes longer.
         let mut todo = vec![(self.root(), 0, rebase.lead.len() as isize - rebase.strip as isize)];
         while let Some((ptr, above, extra)) = todo.pop() {
             match decode(ptr) {
@@ -116,9 +114,7 @@ impl<'a> Blob<'a> {
                         let (least, greatest) = sum.versions.unwrap_or((version, version));
                         sum.versions = Some((least.min(version), greatest.max(version)));
                     }
-                    if let Some((node, _)) = nodes.get(above) {
-                        count(&mut sum.weights, *node, 1);
-                    }
+                    sum.weights.count(above);
                 }
                 Target::Node(offset) => {
                     let node = Node::at(self.w, offset);
@@ -130,30 +126,21 @@ impl<'a> Blob<'a> {
                         sum.node_bytes += node_bytes_for(node.children(), node.has_terminal(), prefix);
                         0
                     };
-                    let own = nodes.len();
-                    nodes.push((offset, above));
+                    let own = sum.weights.push(offset, above);
                     if node.has_terminal() {
                         todo.push((self.w.u16_at(node.terminal_slot()), own, 0));
                     }
                     todo.extend(node.all_children(self.w).map(|(_, child)| (child, own, below)));
                 }
             }
-            if sum.node_bytes > BLOB_BYTES || todo.len() > BLOB_BYTES || nodes.len() > BLOB_BYTES / 4 {
+            if sum.node_bytes > BLOB_BYTES || todo.len() > BLOB_BYTES || sum.weights.nodes() > BLOB_BYTES / 4
+            {
                 return Err(PackError);
             }
         }
-        // A node comes before all that are below it.
-        for &(node, above) in nodes.iter().skip(1).rev() {
-            let below = sum.weights[node / 4];
-            count(&mut sum.weights, nodes[above].0, below);
-        }
+        sum.weights.sum_up();
         Ok(sum)
     }
-}
-
-/// Adds entries below a node. Bytes that are not sound may lead to one more often than there are entries.
-fn count(weights: &mut [u16], node: usize, entries: u16) {
-    weights[node / 4] = weights[node / 4].saturating_add(entries);
 }
 
 /// Something to copy: where it lies, the slot of the target that is to lead to it, the length of the key above it.
@@ -234,7 +221,7 @@ impl Packer<'_, '_> {
     fn sort(&self, place: Todo, order: &mut Order<Todo>, leaves: &mut Vec<Todo>) -> Result<(), PackError> {
         match decode(place.ptr) {
             Target::Node(offset) => {
-                order.push(usize::from(self.weights[offset / 4]), place);
+                order.push(usize::from(self.weights.of(offset)), place);
                 Ok(())
             }
             _ => self.wait(place, leaves),

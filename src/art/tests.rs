@@ -60,6 +60,7 @@ enum Step {
     Remove(Vec<u8>),
     Pack,
     Split(Vec<u8>),
+    Range(Vec<u8>, Option<Vec<u8>>),
     Probe(Vec<u8>),
 }
 
@@ -69,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => key().prop_map(Step::Remove),
         1 => Just(Step::Pack),
         1 => key().prop_map(Step::Split),
+        2 => (key(), prop::option::of(key())).prop_map(|(from, to)| Step::Range(from, to)),
         4 => key().prop_map(Step::Probe),
     ]
 }
@@ -87,6 +89,24 @@ fn split(scratch: &mut Scratch, model: &mut Model, cut: &[u8]) {
     check(Blob::new(right.words()), &above);
     check(Blob::new(left.words()), model);
     *scratch = left;
+}
+
+/// Takes a range out, and packs it aside before that, which changes nothing.
+fn take_range(blob: Blob<'_>, model: &mut Model, from: &[u8], to: Option<&[u8]>) {
+    let inside = |key: &Vec<u8>| key.as_slice() >= from && to.is_none_or(|to| key.as_slice() < to);
+    let part: Model =
+        model.iter().filter(|(key, _)| inside(key)).map(|(key, at)| (key.clone(), at.clone())).collect();
+    let (before, after, packed) = (Scratch::new(), Scratch::new(), Scratch::new());
+    before.words().copy_whole(blob.w, 65_536);
+    blob.pack_part(from, to, packed.words(), Rebase::default()).unwrap();
+    check(Blob::new(packed.words()), &part);
+    after.words().copy_whole(blob.w, 65_536);
+    let heap = 0..blob.heap_end() as usize;
+    assert!(heap.clone().all(|at| before.words().u8_at(at) == after.words().u8_at(at)));
+    blob.prune_range(from, to);
+    assert!(blob.recount());
+    model.retain(|key, _| !inside(key));
+    check(blob, model);
 }
 
 proptest! {
@@ -115,6 +135,7 @@ proptest! {
                     scratch = target;
                 }
                 Step::Split(cut) => split(&mut scratch, &mut model, &cut),
+                Step::Range(from, to) => take_range(blob, &mut model, &from, to.as_deref()),
                 Step::Probe(key) => {
                     let found = blob.find(&key).map(|leaf| value(blob, leaf));
                     prop_assert_eq!(found.as_ref(), model.get(&key));
@@ -377,11 +398,9 @@ proptest! {
                     scratch = target;
                 }
                 9 if mount_of(&model, &key).is_none_or(|(path, _)| *path == key) => {
-                    let halves = [Keep::From, Keep::Below].map(|keep| {
-                        let (copy, half) = (Scratch::new(), Scratch::new());
-                        copy.words().copy_whole(blob.w, 65_536);
-                        Blob::new(copy.words()).prune(&key, keep);
-                        Blob::new(copy.words()).pack(half.words(), Rebase::default()).unwrap();
+                    let halves = [(&key[..], None), (&b""[..], Some(&key[..]))].map(|(from, to)| {
+                        let half = Scratch::new();
+                        blob.pack_part(from, to, half.words(), Rebase::default()).unwrap();
                         half
                     });
                     let above = model.split_off(&key);

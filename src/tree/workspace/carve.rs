@@ -3,16 +3,15 @@
 //! Only the blobs along the two cuts are touched: at most two a level, and those whose bases are shorter than the path
 //! that the keys lose.
 
-use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, room_needed};
+use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
 use super::path::Hop;
-use super::{Taken, Workspace};
+use super::{Change, Taken, Workspace};
 use crate::tree::Stop;
 use crate::tree::bounds::{common_prefix, successor};
 use crate::tree::merge::MERGE_ONE_BELOW;
-use crate::tree::split::copy_of;
 
 /// A part of a leaf blob under this size moves entry by entry rather than as a limb.
 pub(super) const INLINE_BELOW: usize = BLOB_BYTES / 4;
@@ -31,7 +30,7 @@ impl Workspace<'_> {
         let rest = &prefix[place.offset..];
         if let Some(limb) = place.exact {
             let leaf = self.leaf(place.limb, rest)?;
-            self.edit(leaf.id)?.remove(&rest[leaf.base..]);
+            self.change(leaf.id, Change::Unmount(rest[leaf.base..].to_vec()))?;
             return Ok(Taken::Limb(limb));
         }
         self.carve(place.limb, rest, successor(rest).as_deref(), Some(rest.len()))
@@ -121,8 +120,8 @@ impl Workspace<'_> {
     ) -> Result<Taken, Stop> {
         let from = low.get(leaf.base..).unwrap_or(&[]);
         let to = high.map(|high| high.get(leaf.base..).unwrap_or(&[]));
-        let (keys, bytes, limbs) = self.peek(leaf.id, |blob| {
-            let (mut keys, mut bytes, mut limbs) = (Vec::new(), 0, Vec::new());
+        let (entries, bytes, limbs) = self.peek(leaf.id, |blob| {
+            let (mut entries, mut bytes, mut limbs) = (0, 0, Vec::new());
             let mut cursor = Cursor::new(blob);
             cursor.seek(from);
             while let Some(found) = cursor.leaf() {
@@ -131,42 +130,24 @@ impl Workspace<'_> {
                 }
                 bytes += found.bytes() + 8;
                 limbs.extend(cursor.mount().map(|limb| BlobId(limb.id)));
-                keys.push(cursor.key().to_vec());
+                entries += 1;
                 cursor.advance();
             }
-            (keys, bytes, limbs)
+            (entries, bytes, limbs)
         })?;
-        if keys.is_empty() {
+        if entries == 0 {
             return Ok(Taken::Nothing);
         }
-        let Some(strip) = strip else {
-            let blob = self.edit(leaf.id)?;
-            for key in &keys {
-                blob.remove(key);
-            }
-            let is_sparse = blob.live_bytes() < MERGE_ONE_BELOW;
-            self.has_cut |= is_sparse;
+        let content = match strip {
+            Some(strip) => Some(self.part(leaf.id, from, to, strip - leaf.base)?),
+            None => None,
+        };
+        self.clear_part(leaf.id, from, to, entries)?;
+        self.has_cut |= self.peek(leaf.id, |blob| blob.live_bytes() < MERGE_ONE_BELOW)?;
+        let Some(content) = content else {
             self.reclaim.extend(limbs);
             return Ok(Taken::Nothing);
         };
-        let blob = self.edit(leaf.id)?;
-        let part = copy_of(blob);
-        let cut = Blob::new(part.words());
-        if !from.is_empty() {
-            cut.prune(from, Keep::From);
-        }
-        if let Some(to) = to {
-            cut.prune(to, Keep::Below);
-        }
-        let content = Scratch::new();
-        if cut.pack(content.words(), Rebase { lead: &[], strip: strip - leaf.base }).is_err() {
-            return Err(Stop::Corrupt(leaf.id, "a part of it cannot be packed"));
-        }
-        for key in &keys {
-            blob.remove(key);
-        }
-        let is_sparse = blob.live_bytes() < MERGE_ONE_BELOW;
-        self.has_cut |= is_sparse;
         if bytes < INLINE_BELOW {
             return Ok(Taken::Inline(content));
         }
@@ -184,8 +165,9 @@ impl Workspace<'_> {
     ) -> Result<Taken, Stop> {
         let from = low.get(top.base..).unwrap_or(&[]);
         let to = high.map(|high| high.get(top.base..).unwrap_or(&[]));
-        let Row { at, parts, inside, next } = self.peek(top.id, |blob| row(blob, from, to))?;
-        let (Some(second), last) = (inside.first(), parts.len() - 1) else { return Err(Stop::Restart) };
+        let Row { at, first_child, last_child, inside, next } =
+            self.peek(top.id, |blob| row(blob, from, to))?;
+        let Some(Inside { first: second, last, count }) = inside else { return Err(Stop::Restart) };
         let base_of = |child: Child| top.base + usize::from(child.delta);
         // The bases of what goes are to be as long as what its keys lose.
         let part_of = |base: usize, child: Child| Child {
@@ -200,10 +182,10 @@ impl Workspace<'_> {
             (None, None) => low.is_empty(),
         };
         self.has_cut = true;
-        let (mut left, mut first) = (None, Some(parts[0]));
+        let (mut left, mut first) = (None, Some(first_child));
         if !begins {
-            let base = base_of(parts[0]);
-            let (stays, goes) = self.cut_off(parts[0], base, low, Keep::Below, strip)?;
+            let base = base_of(first_child);
+            let (stays, goes) = self.cut_off(first_child, base, low, Keep::Below, strip)?;
             left = Some(Piece { child: stays, base });
             first = goes.map(|goes| part_of(base, goes));
         }
@@ -213,24 +195,21 @@ impl Workspace<'_> {
             (Some(next), Some(to)) => next == to,
             (None, Some(_)) => top.high.as_deref() == high,
         };
-        let (mut right, mut end) = (None, Some(parts[last]));
+        let (mut right, mut end) = (None, Some(last_child));
         if !ends && let Some(high) = high {
-            let base = base_of(parts[last]);
-            let (stays, goes) = self.cut_off(parts[last], base, high, Keep::From, strip)?;
+            let base = base_of(last_child);
+            let (stays, goes) = self.cut_off(last_child, base, high, Keep::From, strip)?;
             right = Some(Piece { child: stays, base });
             end = goes.map(|goes| part_of(base, goes));
         }
-        let content = self.part(top, second, to, strip)?;
-        let blob = self.edit(top.id)?;
-        for separator in &inside {
-            blob.remove(separator);
-        }
-        self.close(top, low, high, at.as_deref(), left, right)?;
         // All but the first and the last child are in there as they are.
         let strip = strip.map_or(0, |strip| strip - top.base);
+        let content = self.part(top.id, &second, to, strip)?;
+        self.clear_part(top.id, &second, to, count)?;
+        self.close(top, low, high, at.as_deref(), left, right)?;
         let moved = Blob::new(content.words());
-        let mut is_whole = moved.entries() as usize == last;
-        let separator = &inside[last - 1][strip..];
+        let mut is_whole = moved.entries() as usize == count;
+        let separator = &last[strip..];
         is_whole &= match end {
             Some(child) => moved.set_child(Some(separator), child),
             None => moved.remove(separator),
@@ -242,7 +221,7 @@ impl Workspace<'_> {
             Some(first) => first,
             None => {
                 // The second one takes its place, if there is one left.
-                let separator = &inside[0][strip..];
+                let separator = &second[strip..];
                 let Some(leaf) = moved.find(separator) else { return Ok(Taken::Nothing) };
                 let second = moved.child_of(leaf);
                 moved.remove(separator);
@@ -357,39 +336,25 @@ impl Workspace<'_> {
         }
         self.peek(id, |blob| blob.as_child(0))
     }
-
-    /// The entries of `top` from one separator to below another, each without the bytes that its key loses.
-    fn part(
-        &mut self,
-        top: &Hop,
-        from: &[u8],
-        to: Option<&[u8]>,
-        strip: Option<usize>,
-    ) -> Result<Scratch, Stop> {
-        let part = copy_of(self.edit(top.id)?);
-        let cut = Blob::new(part.words());
-        cut.prune(from, Keep::From);
-        if let Some(to) = to {
-            cut.prune(to, Keep::Below);
-        }
-        let content = Scratch::new();
-        let strip = strip.map_or(0, |strip| strip - top.base);
-        match cut.pack(content.words(), Rebase { lead: &[], strip }) {
-            Ok(()) => Ok(content),
-            Err(_) => Err(Stop::Corrupt(top.id, "a part of it cannot be packed")),
-        }
-    }
 }
 
 /// The children of a blob that meet a range.
 struct Row {
     /// The separator of the first one; None: it is the leftmost.
     at: Option<Vec<u8>>,
-    parts: Vec<Child>,
-    /// The separators between them.
-    inside: Vec<Vec<u8>>,
-    /// That of the child behind them.
+    first_child: Child,
+    last_child: Child,
+    /// None: there is but one.
+    inside: Option<Inside>,
+    /// The separator of the child behind them.
     next: Option<Vec<u8>>,
+}
+
+/// The separators between the children of a row.
+struct Inside {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    count: usize,
 }
 
 fn row(blob: Blob<'_>, from: &[u8], to: Option<&[u8]>) -> Row {
@@ -400,7 +365,7 @@ fn row(blob: Blob<'_>, from: &[u8], to: Option<&[u8]>) -> Row {
     } else {
         cursor.last()
     }
-    let (at, first) = match cursor.leaf() {
+    let (at, first_child) = match cursor.leaf() {
         Some(leaf) => (Some(cursor.key().to_vec()), blob.child_of(leaf)),
         None => (None, blob.leftmost_child()),
     };
@@ -408,14 +373,24 @@ fn row(blob: Blob<'_>, from: &[u8], to: Option<&[u8]>) -> Row {
         Some(_) => cursor.advance(),
         None => cursor.first(),
     }
-    let mut row = Row { at, parts: vec![first], inside: Vec::new(), next: None };
+    let mut row = Row { at, first_child, last_child: first_child, inside: None, next: None };
     while let Some(leaf) = cursor.leaf() {
         if to.is_some_and(|to| cursor.key() >= to) {
             row.next = Some(cursor.key().to_vec());
             break;
         }
-        row.inside.push(cursor.key().to_vec());
-        row.parts.push(blob.child_of(leaf));
+        match &mut row.inside {
+            None => {
+                let key = cursor.key().to_vec();
+                row.inside = Some(Inside { last: key.clone(), first: key, count: 1 });
+            }
+            Some(inside) => {
+                inside.last.clear();
+                inside.last.extend_from_slice(cursor.key());
+                inside.count += 1;
+            }
+        }
+        row.last_child = blob.child_of(leaf);
         cursor.advance();
     }
     row

@@ -1,14 +1,17 @@
 //! Single records, and room for them: blobs are cut, and roots grow, inside the workspace.
 
-use crate::art::{Below, Blob, CHILD_BYTES, Child, Keep, Kind, Rebase, Scratch, room_needed};
+use crate::art::{Below, Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, room_needed};
 use crate::store::BlobId;
 
-use super::Workspace;
 use super::path::{Hop, Place, route};
+use super::{Change, Workspace};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::tree::Stop;
 use crate::tree::grow::packed;
-use crate::tree::split::{choose_cut, copy_of};
+use crate::tree::split::choose_cut;
+
+/// Up to one entry in so many is taken out by itself: beyond that it is cheaper to count anew what stays.
+const ONE_BY_ONE_SHARE: usize = 16;
 
 impl Workspace<'_> {
     /// Puts a record.
@@ -67,11 +70,9 @@ impl Workspace<'_> {
             return Ok(());
         }
         let mut bound = known.raised(wanted);
-        self.edit(leaf)?.set_below(bound);
+        self.change(leaf, Change::Below(bound))?;
         while let Some((above, above_base)) = ways.pop() {
-            if !self.edit(above)?.raise_child(&key[above_base..], bound) {
-                return Err(Stop::Corrupt(above, "a child was lost on the way down"));
-            }
+            self.change(above, Change::Raise(key[above_base..].to_vec(), bound))?;
             bound = bound.under(base - above_base);
             base = above_base;
         }
@@ -79,7 +80,7 @@ impl Workspace<'_> {
     }
 
     /// Makes room in the blob of `level` on the way to `key`, as much as `need` says for the length of its base, and
-    /// returns it, latched and copied. The root of the limb is at that level or above.
+    /// returns it. The root of the limb is at that level or above.
     pub(super) fn with_room(
         &mut self,
         limb: BlobId,
@@ -94,10 +95,10 @@ impl Workspace<'_> {
             };
             let hop = path[at].clone();
             let need_here = need(hop.base);
-            let blob = self.edit(hop.id)?;
-            if blob.room() >= need_here {
+            if self.peek(hop.id, |blob| blob.room())? >= need_here {
                 return Ok(hop);
             }
+            let blob = self.edit(hop.id)?;
             if blob.garbage() > 0 {
                 let content = packed(blob)?;
                 let room = Blob::new(content.words()).room();
@@ -115,7 +116,7 @@ impl Workspace<'_> {
                 Some(above) => {
                     let separator = [&key[above.base..hop.base], &cut].concat();
                     let bytes = room_needed(separator.len(), CHILD_BYTES);
-                    let has_room = self.edit(above.id)?.room() >= bytes;
+                    let has_room = self.peek(above.id, |blob| blob.room())? >= bytes;
                     if !has_room {
                         self.with_room(limb, key, above.level, &|_| bytes)?;
                         // The parent may be another one now.
@@ -160,45 +161,83 @@ impl Workspace<'_> {
         bases: [usize; 2],
     ) -> Result<(Child, Child), Stop> {
         let cut = &key[base..];
-        let blob = self.edit(id)?;
-        let (left, right) = (copy_of(blob), copy_of(blob));
-        let (below, from) = (Blob::new(left.words()), Blob::new(right.words()));
-        below.prune(cut, Keep::Below);
-        from.prune(cut, Keep::From);
-        if !below.is_leaf() {
+        // The child that the cut goes through is cut too; where it is one's separator, that moves up, and its child becomes the right
+        // half's leftmost.
+        let (mut from, mut kept, mut first) = (cut.to_vec(), None, None);
+        if !self.peek(id, |blob| blob.is_leaf())? {
             let (child, separator, _) = self.peek(id, |blob| route(blob, cut))?;
             if separator.as_deref() == Some(cut) {
-                // The cut is a separator: it moves up, its child becomes the right half's leftmost.
-                from.set_leftmost_child(child);
-                from.remove(cut);
+                from.push(0);
+                first = Some(child);
             } else {
                 let under = base + usize::from(child.delta);
-                let (kept, new) = self.split(BlobId(child.id), under, key, bases)?;
+                let (left, right) = self.split(BlobId(child.id), under, key, bases)?;
                 let delta = |least: usize| (under.max(least) - base) as u16;
-                below.set_child(separator.as_deref(), Child { delta: delta(bases[0]), ..kept });
-                from.set_leftmost_child(Child { delta: delta(bases[1]), ..new });
+                kept = Some((separator, Child { delta: delta(bases[0]), ..left }));
+                first = Some(Child { delta: delta(bases[1]), ..right });
             }
         }
-        // The left one keeps its place, so it need not be packed where its base stays.
-        let left = match bases[0].saturating_sub(base) {
-            0 if below.recount() => left,
-            strip => self.half(id, below, strip)?,
-        };
-        let right = self.half(id, from, bases[1].saturating_sub(base))?;
-        self.replace(id, left)?;
+        let right = self.part(id, &from, None, bases[1].saturating_sub(base))?;
+        if let Some(first) = first {
+            let half = Blob::new(right.words());
+            half.set_leftmost_child(first);
+            self.follow(half, bases[1].saturating_sub(base))?;
+        }
+        // The left one keeps its place, so it need not be packed.
+        let blob = self.edit(id)?;
+        blob.prune(cut, Keep::Below);
+        if let Some((separator, child)) = &kept {
+            blob.set_child(separator.as_deref(), *child);
+        }
+        if !blob.recount() {
+            return Err(Stop::Corrupt(id, "what is left of it cannot be counted"));
+        }
+        let left = self.strip(id, bases[0].saturating_sub(base))?;
         let new = self.create_with(right)?;
-        Ok((self.peek(id, |blob| blob.as_child(0))?, self.peek(new, |blob| blob.as_child(0))?))
+        Ok((left, self.peek(new, |blob| blob.as_child(0))?))
     }
 
-    /// Packs what is left of a blob, under a base that is so many bytes longer.
-    fn half(&mut self, id: BlobId, left: Blob<'_>, strip: usize) -> Result<Scratch, Stop> {
+    /// Packs what a blob has from `from` to below `to` aside, under a base that is so many bytes longer; its children do not follow.
+    pub(super) fn part(
+        &mut self,
+        id: BlobId,
+        from: &[u8],
+        to: Option<&[u8]>,
+        strip: usize,
+    ) -> Result<Scratch, Stop> {
         let target = Scratch::new();
-        if left.pack(target.words(), Rebase { lead: &[], strip }).is_err() {
-            return Err(Stop::Corrupt(id, "it cannot be packed"));
+        match self.edit(id)?.pack_part(from, to, target.words(), Rebase { lead: &[], strip }) {
+            Ok(()) => Ok(target),
+            Err(_) => Err(Stop::Corrupt(id, "a part of it cannot be packed")),
         }
-        if strip > 0 && !left.is_leaf() {
-            self.follow(Blob::new(target.words()), strip)?;
+    }
+
+    /// Takes what a blob has from `from` to below `to`, some `entries`, out of it.
+    pub(super) fn clear_part(
+        &mut self,
+        id: BlobId,
+        from: &[u8],
+        to: Option<&[u8]>,
+        entries: usize,
+    ) -> Result<(), Stop> {
+        let blob = self.edit(id)?;
+        if entries * ONE_BY_ONE_SHARE < blob.entries() as usize {
+            let mut keys = Vec::with_capacity(entries);
+            let mut cursor = Cursor::new(blob);
+            cursor.seek(from);
+            while cursor.leaf().is_some() && to.is_none_or(|to| cursor.key() < to) {
+                keys.push(cursor.key().to_vec());
+                cursor.advance();
+            }
+            return match keys.iter().all(|key| blob.remove(key)) {
+                true => Ok(()),
+                false => Err(Stop::Corrupt(id, "an entry was lost")),
+            };
         }
-        Ok(target)
+        blob.prune_range(from, to);
+        match blob.recount() {
+            true => Ok(()),
+            false => Err(Stop::Corrupt(id, "what is left of it cannot be counted")),
+        }
     }
 }

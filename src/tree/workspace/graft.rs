@@ -4,8 +4,8 @@ use crate::art::{Below, Blob, CHILD_BYTES, Child, Scratch, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
-use super::Workspace;
 use super::path::Hop;
+use super::{Change, Workspace};
 use crate::tree::Stop;
 use crate::tree::bounds::successor;
 use crate::tree::grow::packed;
@@ -38,19 +38,22 @@ impl Workspace<'_> {
             return Err(Stop::Corrupt(place.limb, "a directory is hung over another"));
         }
         let leaf = self.clear(place.limb, rest)?;
-        let below = match taken {
+        let limb = match taken {
             Taken::Nothing => return Ok(()),
-            Taken::Limb(limb) => self.mount(place.limb, rest, limb)?,
-            Taken::Inline(content) => match self.merge_in(&leaf, rest, &content)? {
-                Some(below) => below,
-                None => {
-                    let id = self.create_with(content)?;
-                    let limb = self.peek(id, |blob| blob.as_child(0))?;
-                    self.mount(place.limb, rest, limb)?
+            Taken::Limb(limb) => limb,
+            Taken::Inline(content) => {
+                if let Some(below) = self.merge_in(&leaf, rest, &content)? {
+                    return self.raise(root, prefix, below);
                 }
-            },
+                let id = self.create_with(content)?;
+                self.peek(id, |blob| blob.as_child(0))?
+            }
         };
-        self.raise(root, prefix, below)
+        // The bounds come first: afterwards this would need a copy of the blob.
+        let leaf =
+            self.with_room(place.limb, rest, 0, &|base| room_needed(rest.len() - base, CHILD_BYTES))?;
+        self.raise(root, prefix, Below::new(limb.below.longest(), true))?;
+        self.change(leaf.id, Change::Mount(rest[leaf.base..].to_vec(), Child { delta: 0, ..limb }))
     }
 
     /// Makes the range of a prefix that has no keys lie in one leaf blob: separators outlive their keys.
@@ -67,16 +70,6 @@ impl Workspace<'_> {
             true => Ok(leaf),
             false => Err(Stop::Corrupt(leaf.id, "a range that was cut out has separators")),
         }
-    }
-
-    /// Puts a mount at `path` in one limb. Returns what is below the path then.
-    fn mount(&mut self, limb: BlobId, path: &[u8], child: Child) -> Result<Below, Stop> {
-        let child = Child { delta: 0, ..child };
-        let leaf = self.with_room(limb, path, 0, &|base| room_needed(path.len() - base, CHILD_BYTES))?;
-        if self.edit(leaf.id)?.insert_mount(&path[leaf.base..], child).is_err() {
-            return Err(Stop::Corrupt(leaf.id, "no room for a mount that fitted"));
-        }
-        Ok(Below::new(child.below.longest(), true))
     }
 
     /// Puts the records of `content` below `path` into a leaf blob. None: they do not fit, nothing has changed.

@@ -14,6 +14,7 @@
 mod carve;
 mod edit;
 mod graft;
+mod later;
 mod length;
 mod lower;
 #[cfg(test)]
@@ -35,20 +36,10 @@ use crate::store::BlobId;
 use crate::sync::spin_loop;
 
 use super::Stop;
-use super::split::{blob_of, copy_of, install};
+use later::{Change, Work};
 
 /// How often a latch is tried before the workspace is given up: readers hold one for moments.
 const LATCH_TRIES: u32 = 200;
-
-/// A blob that the workspace has latched.
-struct Work<'a> {
-    guard: Exclusive<'a>,
-    copy: Scratch,
-    /// Made here.
-    is_new: bool,
-    /// To be freed.
-    is_gone: bool,
-}
 
 /// Blobs as they will be; see the module.
 pub(crate) struct Workspace<'a> {
@@ -81,13 +72,11 @@ impl<'a> Workspace<'a> {
     /// Installs everything. Returns the roots of limbs to be reclaimed.
     pub(crate) fn commit(mut self) -> Vec<BlobId> {
         let mut released = Vec::with_capacity(self.works.len());
-        for (_, mut work) in std::mem::take(&mut self.works) {
-            if work.is_gone {
-                work.guard.free();
-                continue;
+        for (_, work) in std::mem::take(&mut self.works) {
+            match work.is_gone {
+                true => work.free(),
+                false => released.push(work.install()),
             }
-            install(&mut work.guard, &work.copy);
-            released.push(work.guard);
         }
         // No latch is released before the last copy is in its place.
         drop(released);
@@ -99,7 +88,7 @@ impl<'a> Workspace<'a> {
         if let Some(work) = self.works.get(&id) {
             return match work.is_gone {
                 true => Err(Stop::Corrupt(id, "a freed blob is still named")),
-                false => Ok(read(Blob::new(work.copy.words()))),
+                false => Ok(read(work.view())),
             };
         }
         let guard = self.buffer.read(id)?;
@@ -110,13 +99,22 @@ impl<'a> Workspace<'a> {
 
     /// Latches a blob, unless it is already, and gives its copy to be changed.
     fn edit(&mut self, id: BlobId) -> Result<Blob<'_>, Stop> {
+        Ok(self.work(id)?.copy())
+    }
+
+    /// Latches a blob, unless it is already, and has a change made to it when all are.
+    fn change(&mut self, id: BlobId, change: Change) -> Result<(), Stop> {
+        self.work(id)?.change(change);
+        Ok(())
+    }
+
+    fn work(&mut self, id: BlobId) -> Result<&mut Work<'a>, Stop> {
         if !self.works.contains_key(&id) {
             let guard = self.latch(id)?;
-            let copy = copy_of(blob_of(&guard));
-            self.works.insert(id, Work { guard, copy, is_new: false, is_gone: false });
+            self.works.insert(id, Work::of(guard));
         }
-        match self.works.get(&id) {
-            Some(work) if !work.is_gone => Ok(Blob::new(work.copy.words())),
+        match self.works.get_mut(&id) {
+            Some(work) if !work.is_gone => Ok(work),
             _ => Err(Stop::Corrupt(id, "a freed blob is still named")),
         }
     }
@@ -133,11 +131,7 @@ impl<'a> Workspace<'a> {
 
     /// Puts other content into a blob; it keeps its id.
     fn replace(&mut self, id: BlobId, content: Scratch) -> Result<(), Stop> {
-        self.edit(id)?;
-        if let Some(work) = self.works.get_mut(&id) {
-            Blob::new(content.words()).set_id(id.0);
-            work.copy = content;
-        }
+        self.work(id)?.replace(content);
         Ok(())
     }
 
@@ -150,7 +144,7 @@ impl<'a> Workspace<'a> {
         let id = guard.id();
         let copy = Scratch::new();
         Blob::new(copy.words()).init(kind, level, id.0, self.database);
-        self.works.insert(id, Work { guard, copy, is_new: true, is_gone: false });
+        self.works.insert(id, Work::new(guard, copy));
         Ok(id)
     }
 
@@ -165,10 +159,7 @@ impl<'a> Workspace<'a> {
 
     /// Frees a blob that nothing leads to any more.
     fn free(&mut self, id: BlobId) -> Result<(), Stop> {
-        self.edit(id)?;
-        if let Some(work) = self.works.get_mut(&id) {
-            work.is_gone = true;
-        }
+        self.work(id)?.is_gone = true;
         Ok(())
     }
 
@@ -193,7 +184,7 @@ impl Drop for Workspace<'_> {
     fn drop(&mut self) {
         for (_, work) in std::mem::take(&mut self.works) {
             if work.is_new {
-                work.guard.free();
+                work.free();
             }
         }
     }

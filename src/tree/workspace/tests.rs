@@ -12,6 +12,7 @@ use crate::io::{MemoryStorage, Storage};
 use crate::limits::BLOB_BYTES;
 use crate::store::Store;
 use crate::tree::bounds::successor;
+use crate::tree::split::copy_of;
 use crate::tree::{Format, Limb, Reclaimed, Tries};
 
 pub(super) type Model = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
