@@ -148,6 +148,35 @@ impl Blob<'_> {
         }
     }
 
+    /// Cuts `bytes`, which all keys start with, off their front, where they lie: a blob's base became longer. False, and nothing has
+    /// changed, where not nodes alone stand for them; packing does it too. Of a leaf blob the bound on lengths follows.
+    pub(crate) fn strip_front(self, bytes: usize) -> bool {
+        let w = self.w;
+        let (mut ptr, mut left, mut links) = (self.root(), bytes, Vec::new());
+        let first = loop {
+            let Target::Node(offset) = decode(ptr) else { return false };
+            let node = Node::at(w, offset);
+            if left <= node.prefix_len() {
+                break offset;
+            }
+            if !node.is_link() {
+                return false;
+            }
+            let Some((_, child)) = node.first_from(w, 0) else { return false };
+            links.push((offset, node.bytes()));
+            (ptr, left) = (child, left - node.prefix_len() - 1);
+        };
+        links.iter().for_each(|&(offset, bytes)| self.release(offset, bytes));
+        Node::at(w, first).trim(self, left);
+        w.set_u16(AT_ROOT, ptr);
+        self.set_key_bytes(self.key_bytes().saturating_sub(self.entries() * bytes as u32));
+        self.set_last_inserted(0);
+        if self.is_leaf() {
+            self.set_below(self.below().over(bytes));
+        }
+        true
+    }
+
     /// Writes a packed copy of the entries from `from` to below `to` into `target`. The blob is as before when this returns; meanwhile
     /// it is not, so nobody else may read it.
     pub(crate) fn pack_part(

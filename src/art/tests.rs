@@ -103,6 +103,27 @@ fn take_range(blob: Blob<'_>, model: &mut Model, from: &[u8], to: Option<&[u8]>)
     after.words().copy_whole(blob.w, 65_536);
     let heap = 0..blob.heap_end() as usize;
     assert!(heap.clone().all(|at| before.words().u8_at(at) == after.words().u8_at(at)));
+    // The same keys with the bytes in front that all of them share, cut off in place.
+    let shared = part
+        .keys()
+        .next()
+        .zip(part.keys().next_back())
+        .map_or(0, |(first, last)| first.iter().zip(last).take_while(|(a, b)| a == b).count());
+    for bytes in 0..=shared {
+        let front = Scratch::new();
+        front.words().copy_whole(blob.w, 65_536);
+        let stripped = Blob::new(front.words());
+        stripped.prune(from, Keep::From);
+        if let Some(to) = to {
+            stripped.prune(to, Keep::Below);
+        }
+        assert!(stripped.recount());
+        if stripped.strip_front(bytes) {
+            check(stripped, &part.iter().map(|(key, at)| (key[bytes..].to_vec(), at.clone())).collect());
+        } else {
+            assert!(part.len() < 2, "{bytes} of {shared}");
+        }
+    }
     blob.prune_range(from, to);
     assert!(blob.recount());
     model.retain(|key, _| !inside(key));

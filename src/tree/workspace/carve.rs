@@ -29,7 +29,7 @@ impl Workspace<'_> {
         let place = self.place(root, prefix)?;
         let rest = &prefix[place.offset..];
         if let Some(limb) = place.exact {
-            let leaf = self.leaf(place.limb, rest)?;
+            let leaf = self.end(place.limb, rest)?;
             self.change(leaf.id, Change::Unmount(rest[leaf.base..].to_vec()))?;
             return Ok(Taken::Limb(limb));
         }

@@ -3,7 +3,7 @@
 use crate::art::{Below, Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, Rebase, Scratch, room_needed};
 use crate::store::BlobId;
 
-use super::path::{Hop, Place, route};
+use super::path::{Place, Step, route};
 use super::{Change, Workspace};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::tree::Stop;
@@ -31,7 +31,7 @@ impl Workspace<'_> {
     pub(crate) fn delete(&mut self, root: BlobId, key: &[u8]) -> Result<bool, Stop> {
         let (limb, offset) = self.innermost(root, key)?;
         let rest = &key[offset..];
-        let leaf = self.leaf(limb, rest)?;
+        let leaf = self.end(limb, rest)?;
         if self.peek(leaf.id, |blob| blob.find(&rest[leaf.base..]).is_none())? {
             return Ok(false);
         }
@@ -51,7 +51,7 @@ impl Workspace<'_> {
         let mut ways = Vec::new();
         let (mut limb, mut offset) = (root, 0);
         loop {
-            let path = self.path(limb, &key[offset..])?;
+            let path = self.way(limb, &key[offset..])?;
             let Some(leaf) = path.last() else { return Err(Stop::Restart) };
             let rest = &key[offset + leaf.base..];
             let mount = self.peek(leaf.id, |blob| blob.mount_on(rest))?.filter(|(to, _)| *to < rest.len());
@@ -87,13 +87,13 @@ impl Workspace<'_> {
         key: &[u8],
         level: u8,
         need: &dyn Fn(usize) -> usize,
-    ) -> Result<Hop, Stop> {
+    ) -> Result<Step, Stop> {
         loop {
-            let path = self.path(limb, key)?;
+            let path = self.way(limb, key)?;
             let Some(at) = path.iter().position(|hop| hop.level == level) else {
                 return Err(Stop::Corrupt(limb, "a limb is lower than its parts"));
             };
-            let hop = path[at].clone();
+            let hop = path[at];
             let need_here = need(hop.base);
             if self.peek(hop.id, |blob| blob.room())? >= need_here {
                 return Ok(hop);
@@ -111,7 +111,7 @@ impl Workspace<'_> {
             let Some(cut) = choose_cut(blob, &key[hop.base..]) else {
                 return Err(Stop::Corrupt(hop.id, "one entry fills it"));
             };
-            match at.checked_sub(1).map(|above| path[above].clone()) {
+            match at.checked_sub(1).map(|above| path[above]) {
                 None => self.grow_root(hop.id)?,
                 Some(above) => {
                     let separator = [&key[above.base..hop.base], &cut].concat();
@@ -126,9 +126,7 @@ impl Workspace<'_> {
                     let (left, right) =
                         self.split(hop.id, hop.base, &[&key[..hop.base], &cut].concat(), [0, 0])?;
                     let parent = self.edit(above.id)?;
-                    let known = parent.child_for(&key[above.base..]);
                     parent.set_child_for(&key[above.base..], Child { delta: delta as u16, ..left });
-                    debug_assert_eq!(known.id, left.id);
                     let right = Child { delta: delta as u16, ..right };
                     if parent.insert(&separator, None, &right.encode()).is_err() {
                         return Err(Stop::Corrupt(above.id, "no room for a separator that fitted"));
@@ -150,8 +148,8 @@ impl Workspace<'_> {
         self.replace(root, top)
     }
 
-    /// Cuts a blob, and what is below it, at `key` (relative to the limb, strictly inside the blob's range). The left one keeps
-    /// its id. The bases of the two are made as long as `bases` says if they are shorter: all keys start with the same bytes up
+    /// Cuts a blob, and what is below it, at `key` (relative to the limb, strictly inside the blob's range). The half with more entries
+    /// keeps its place and id. The bases of the two are made as long as `bases` says if they are shorter: all keys start with the same bytes up
     /// to there. Their deltas are left to the caller.
     pub(super) fn split(
         &mut self,
@@ -161,10 +159,12 @@ impl Workspace<'_> {
         bases: [usize; 2],
     ) -> Result<(Child, Child), Stop> {
         let cut = &key[base..];
+        let strips = bases.map(|least| least.saturating_sub(base));
         // The child that the cut goes through is cut too; where it is one's separator, that moves up, and its child becomes the right
         // half's leftmost.
-        let (mut from, mut kept, mut first) = (cut.to_vec(), None, None);
-        if !self.peek(id, |blob| blob.is_leaf())? {
+        let (mut from, mut last, mut first) = (cut.to_vec(), None, None);
+        let (is_leaf, is_early) = self.peek(id, |blob| (blob.is_leaf(), is_early(blob, cut)))?;
+        if !is_leaf {
             let (child, separator, _) = self.peek(id, |blob| route(blob, cut))?;
             if separator.as_deref() == Some(cut) {
                 from.push(0);
@@ -173,28 +173,52 @@ impl Workspace<'_> {
                 let under = base + usize::from(child.delta);
                 let (left, right) = self.split(BlobId(child.id), under, key, bases)?;
                 let delta = |least: usize| (under.max(least) - base) as u16;
-                kept = Some((separator, Child { delta: delta(bases[0]), ..left }));
+                last = Some((separator, Child { delta: delta(bases[0]), ..left }));
                 first = Some(Child { delta: delta(bases[1]), ..right });
             }
         }
-        let right = self.part(id, &from, None, bases[1].saturating_sub(base))?;
-        if let Some(first) = first {
-            let half = Blob::new(right.words());
-            half.set_leftmost_child(first);
-            self.follow(half, bases[1].saturating_sub(base))?;
-        }
-        // The left one keeps its place, so it need not be packed.
+        let set_last = |blob: Blob<'_>, strip: usize| match &last {
+            Some((Some(separator), child)) => blob.set_child(Some(&separator[strip..]), *child),
+            Some((None, child)) => blob.set_child(None, *child),
+            None => true,
+        };
+        let set_first = |blob: Blob<'_>| first.is_none_or(|child| blob.set_child(None, child));
+        let (moved, is_whole) = match is_early {
+            true => {
+                let part = self.part(id, &[], Some(cut), strips[0])?;
+                let is_whole = set_last(Blob::new(part.words()), strips[0]);
+                (part, is_whole)
+            }
+            false => {
+                let part = self.part(id, &from, None, strips[1])?;
+                let is_whole = set_first(Blob::new(part.words()));
+                (part, is_whole)
+            }
+        };
+        // What keeps its place need not be packed.
         let blob = self.edit(id)?;
-        blob.prune(cut, Keep::Below);
-        if let Some((separator, child)) = &kept {
-            blob.set_child(separator.as_deref(), *child);
+        let is_kept = match is_early {
+            true => {
+                blob.prune(&from, Keep::From);
+                set_first(blob)
+            }
+            false => {
+                blob.prune(cut, Keep::Below);
+                set_last(blob, 0)
+            }
+        };
+        if !is_whole || !is_kept || !blob.recount() {
+            return Err(Stop::Corrupt(id, "its halves cannot be counted"));
         }
-        if !blob.recount() {
-            return Err(Stop::Corrupt(id, "what is left of it cannot be counted"));
+        let (moved_strip, kept_strip) =
+            if is_early { (strips[0], strips[1]) } else { (strips[1], strips[0]) };
+        if !is_leaf && moved_strip > 0 {
+            self.follow(Blob::new(moved.words()), moved_strip)?;
         }
-        let left = self.strip(id, bases[0].saturating_sub(base))?;
-        let new = self.create_with(right)?;
-        Ok((left, self.peek(new, |blob| blob.as_child(0))?))
+        let kept = self.strip(id, kept_strip)?;
+        let new = self.create_with(moved)?;
+        let new = self.peek(new, |blob| blob.as_child(0))?;
+        Ok(if is_early { (new, kept) } else { (kept, new) })
     }
 
     /// Packs what a blob has from `from` to below `to` aside, under a base that is so many bytes longer; its children do not follow.
@@ -240,4 +264,18 @@ impl Workspace<'_> {
             false => Err(Stop::Corrupt(id, "what is left of it cannot be counted")),
         }
     }
+}
+
+/// Whether fewer than half of a blob's entries are below `cut`.
+fn is_early(blob: Blob<'_>, cut: &[u8]) -> bool {
+    let mut cursor = Cursor::new(blob);
+    cursor.first();
+    let half = blob.entries() / 2;
+    for _ in 0..half {
+        if cursor.leaf().is_none() || cursor.key() >= cut {
+            return true;
+        }
+        cursor.advance();
+    }
+    false
 }

@@ -4,7 +4,7 @@ use crate::art::{Below, Blob, CHILD_BYTES, Child, Scratch, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
-use super::path::Hop;
+use super::path::Step;
 use super::{Change, Workspace};
 use crate::tree::Stop;
 use crate::tree::bounds::successor;
@@ -42,7 +42,7 @@ impl Workspace<'_> {
             Taken::Nothing => return Ok(()),
             Taken::Limb(limb) => limb,
             Taken::Inline(content) => {
-                if let Some(below) = self.merge_in(&leaf, rest, &content)? {
+                if let Some(below) = self.merge_in(leaf, rest, &content)? {
                     return self.raise(root, prefix, below);
                 }
                 let id = self.create_with(content)?;
@@ -57,17 +57,17 @@ impl Workspace<'_> {
     }
 
     /// Makes the range of a prefix that has no keys lie in one leaf blob: separators outlive their keys.
-    fn clear(&mut self, limb: BlobId, prefix: &[u8]) -> Result<Hop, Stop> {
+    fn clear(&mut self, limb: BlobId, prefix: &[u8]) -> Result<Step, Stop> {
         let high = successor(prefix);
         let leaf = self.leaf(limb, prefix)?;
         if leaf.covers(prefix, high.as_deref()) {
-            return Ok(leaf);
+            return Ok(leaf.step());
         }
         let stale = self.carve(limb, prefix, high.as_deref(), None)?;
         self.drop_taken(stale);
         let leaf = self.leaf(limb, prefix)?;
         match leaf.covers(prefix, high.as_deref()) {
-            true => Ok(leaf),
+            true => Ok(leaf.step()),
             false => Err(Stop::Corrupt(leaf.id, "a range that was cut out has separators")),
         }
     }
@@ -75,7 +75,7 @@ impl Workspace<'_> {
     /// Puts the records of `content` below `path` into a leaf blob. None: they do not fit, nothing has changed.
     pub(super) fn merge_in(
         &mut self,
-        leaf: &Hop,
+        leaf: Step,
         path: &[u8],
         content: &Scratch,
     ) -> Result<Option<Below>, Stop> {

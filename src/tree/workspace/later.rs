@@ -76,6 +76,12 @@ impl<'a> Work<'a> {
         Blob::new(copy.words())
     }
 
+    /// The copy, in the place of which something else will be put.
+    pub(super) fn take(&mut self) -> Scratch {
+        self.copy();
+        self.copy.take().expect("it was made just now")
+    }
+
     /// Puts other content in the place of the copy.
     pub(super) fn replace(&mut self, content: Scratch) {
         Blob::new(content.words()).set_id(self.guard.id().0);

@@ -1,5 +1,7 @@
 //! Ways down a limb as the workspace has it: the blobs on them with their ranges, and what is asked along the way.
 
+use smallvec::SmallVec;
+
 use crate::art::{Blob, Child, Cursor, Leaf, LookUp};
 use crate::store::BlobId;
 
@@ -7,7 +9,16 @@ use super::Workspace;
 use crate::tree::Stop;
 use crate::tree::bounds::successor;
 
-/// A blob on the way down a limb. Fences and base are relative to the limb.
+/// A blob on the way down a limb.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub(super) id: BlobId,
+    pub(super) level: u8,
+    /// Length of the base, relative to the limb.
+    pub(super) base: usize,
+}
+
+/// The same with its range, which costs a multiple of that. Fences and base are relative to the limb.
 #[derive(Debug, Clone)]
 pub(super) struct Hop {
     pub(super) id: BlobId,
@@ -19,6 +30,10 @@ pub(super) struct Hop {
 }
 
 impl Hop {
+    pub(super) fn step(&self) -> Step {
+        Step { id: self.id, level: self.level, base: self.base }
+    }
+
     /// Whether the blob's range holds all of the range.
     pub(super) fn covers(&self, low: &[u8], high: Option<&[u8]>) -> bool {
         self.low.as_deref().is_none_or(|own| own <= low)
@@ -57,6 +72,29 @@ pub(super) fn route(blob: Blob<'_>, key: &[u8]) -> (Child, Option<Vec<u8>>, Opti
 
 impl Workspace<'_> {
     /// The blobs from the root of a limb to the leaf blob of `key`; mounts are not followed.
+    pub(super) fn way(&self, root: BlobId, key: &[u8]) -> Result<SmallVec<[Step; 6]>, Stop> {
+        let mut steps = SmallVec::new();
+        let (mut id, mut base, mut above) = (root, 0, None);
+        loop {
+            let rest =
+                key.get(base..).ok_or(Stop::Corrupt(id, "its base is longer than a key that leads to it"))?;
+            let (level, child) =
+                self.peek(id, |blob| (blob.level(), (!blob.is_leaf()).then(|| blob.child_for(rest))))?;
+            if above.is_some_and(|above| level + 1 != above) || child.is_some() != (level > 0) {
+                return Err(Stop::Corrupt(id, "its level does not fit its parent's"));
+            }
+            steps.push(Step { id, level, base });
+            let Some(child) = child else { return Ok(steps) };
+            (id, base, above) = (BlobId(child.id), base + usize::from(child.delta), Some(level));
+        }
+    }
+
+    /// The last of them.
+    pub(super) fn end(&self, root: BlobId, key: &[u8]) -> Result<Step, Stop> {
+        self.way(root, key)?.pop().ok_or(Stop::Restart)
+    }
+
+    /// The blobs from the root of a limb to the leaf blob of `key`, with their ranges; mounts are not followed.
     pub(super) fn path(&self, root: BlobId, key: &[u8]) -> Result<Vec<Hop>, Stop> {
         let level = self.peek(root, |blob| blob.level())?;
         let mut hops = vec![Hop { id: root, level, base: 0, low: None, high: None }];
@@ -90,7 +128,7 @@ impl Workspace<'_> {
 
     /// The mount in one limb that `key` starts with: the length of its path, and its limb.
     pub(super) fn mount_on(&self, root: BlobId, key: &[u8]) -> Result<Option<(usize, Child)>, Stop> {
-        let leaf = self.leaf(root, key)?;
+        let leaf = self.end(root, key)?;
         let found = self.peek(leaf.id, |blob| blob.mount_on(key.get(leaf.base..).unwrap_or(&[])))?;
         Ok(found.map(|(path, limb)| (leaf.base + path, limb)))
     }
@@ -116,7 +154,7 @@ impl Workspace<'_> {
     pub(crate) fn get(&self, root: BlobId, key: &[u8]) -> Result<Option<(u64, Vec<u8>)>, Stop> {
         let (mut limb, mut rest) = (root, key);
         loop {
-            let leaf = self.leaf(limb, rest)?;
+            let leaf = self.end(limb, rest)?;
             let read = |blob: Blob<'_>, found: Leaf| {
                 let mut value = Vec::new();
                 blob.w.append_to(found.value_at(), found.value_len(), &mut value);

@@ -11,18 +11,25 @@ impl Workspace<'_> {
     /// Makes a blob's base `strip` bytes longer: all keys below it start with the same bytes there. Children whose bases are
     /// shorter than that follow.
     pub(super) fn strip(&mut self, id: BlobId, strip: usize) -> Result<Child, Stop> {
-        let blob = self.edit(id)?;
-        if strip == 0 {
-            return Ok(blob.as_child(0));
+        if strip > 0 {
+            let mut content = self.work(id)?.take();
+            if !Blob::new(content.words()).strip_front(strip) {
+                let packed = Scratch::new();
+                let rebase = Rebase { lead: &[], strip };
+                if Blob::new(content.words()).pack(packed.words(), rebase).is_err() {
+                    return Err(Stop::Corrupt(
+                        id,
+                        "its keys do not start with the base that its fences give",
+                    ));
+                }
+                content = packed;
+            }
+            let blob = Blob::new(content.words());
+            if !blob.is_leaf() {
+                self.follow(blob, strip)?;
+            }
+            self.replace(id, content)?;
         }
-        let target = Scratch::new();
-        if blob.pack(target.words(), Rebase { lead: &[], strip }).is_err() {
-            return Err(Stop::Corrupt(id, "its keys do not start with the base that its fences give"));
-        }
-        if !blob.is_leaf() {
-            self.follow(Blob::new(target.words()), strip)?;
-        }
-        self.replace(id, target)?;
         self.peek(id, |blob| blob.as_child(0))
     }
 

@@ -66,7 +66,7 @@ impl Workspace<'_> {
             self.peek(id, |blob| (blob.level(), blob.entries(), blob.live_bytes()))?;
         if level == 0 && (entries == 0 || live < INLINE_BELOW) {
             let content = packed(self.edit(id)?)?;
-            let leaf = self.leaf(host, at)?;
+            let leaf = self.end(host, at)?;
             self.edit(leaf.id)?.remove(&at[leaf.base..]);
             self.free(id)?;
             if entries == 0 {
@@ -75,7 +75,7 @@ impl Workspace<'_> {
             // No separator comes to lie strictly inside the path's range: there is no key in it now.
             let need = |base| live + at.len() - base + BLOB_BYTES - INLINE_FILL;
             let leaf = self.with_room(host, at, 0, &need)?;
-            return match self.merge_in(&leaf, at, &content)? {
+            return match self.merge_in(leaf, at, &content)? {
                 Some(below) => self.raise(root, path, below).map(|()| true),
                 None => Ok(false),
             };
@@ -121,7 +121,8 @@ impl Workspace<'_> {
         if let Some(end) = end.as_deref()
             && hop.high.as_deref() != Some(end)
         {
-            let (_, stays) = self.split(middle, hop.base, end, [0, 0])?;
+            let (goes, stays) = self.split(middle, hop.base, end, [0, 0])?;
+            middle = BlobId(goes.id);
             right = Some(Child { delta, ..stays });
         }
         if !self.free_way(middle)? {
