@@ -2,7 +2,7 @@
 //!
 //! Memory that was in use once stays initialised, so nothing is cleared before it is written.
 
-use super::words::Words;
+use super::words::{BLOCK_BYTES, Words, copied};
 
 /// A buffer of bytes; see the module.
 #[derive(Debug, Default)]
@@ -43,30 +43,44 @@ impl Bytes {
         self.memory.resize(len, 0);
     }
 
-    /// The place of the next `bytes` bytes, which then count.
+    /// The place behind what counts, of at least `bytes` bytes.
     #[inline(always)]
     fn next(&mut self, bytes: usize) -> &mut [u8] {
-        self.reserve(bytes);
-        let start = self.len;
-        self.len += bytes;
-        &mut self.memory[start..start + bytes]
-    }
-
-    #[inline(always)]
-    fn reserve(&mut self, bytes: usize) {
         if self.memory.len() - self.len < bytes {
             self.grow(bytes);
         }
+        &mut self.memory[self.len..]
+    }
+
+    /// Cuts back to `len` bytes and adds one.
+    #[inline(always)]
+    pub(crate) fn cut_and_push(&mut self, len: usize, byte: u8) {
+        self.truncate(len);
+        self.next(1)[0] = byte;
+        self.len += 1;
     }
 
     #[inline(always)]
     pub(crate) fn push(&mut self, byte: u8) {
-        self.next(1)[0] = byte;
+        self.cut_and_push(self.len, byte);
     }
 
     #[inline(always)]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        self.next(bytes.len()).copy_from_slice(bytes);
+        self.next(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends all bytes of another buffer, by whole blocks, where there are so many behind them.
+    #[inline(always)]
+    pub(crate) fn extend_from(&mut self, other: &Self) {
+        let blocks = other.len.next_multiple_of(BLOCK_BYTES);
+        let Some(from) = other.memory.get(..blocks) else { return self.extend(other.as_slice()) };
+        let out = self.next(blocks);
+        for (to, from) in out.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().zip(from.as_chunks().0) {
+            *to = *from;
+        }
+        self.len += other.len;
     }
 
     /// Appends the `len` bytes at `offset` of a blob.
@@ -76,10 +90,13 @@ impl Bytes {
             return;
         }
         let len = len.min(crate::limits::BLOB_BYTES);
-        // Whole words, then cut: a few bytes more are cheaper than a branch less.
-        let start = self.len;
-        w.copy_to(offset, self.next(len.next_multiple_of(8)));
-        self.len = start + len;
+        let out = self.next(copied(len));
+        match out.first_chunk_mut::<8>() {
+            // As nearly all prefixes of nodes are.
+            Some(out) if len <= 8 => *out = w.u64_at(offset).to_le_bytes(),
+            _ => w.copy_to(offset, &mut out[..copied(len)]),
+        }
+        self.len += len;
     }
 }
 
