@@ -100,10 +100,39 @@ impl Bytes {
     }
 }
 
+/// Where the first `byte` is among `bytes`, eight of which are looked at at once.
+#[inline(always)]
+pub(crate) fn position(bytes: &[u8], byte: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let differences = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        // The first zero byte (Mycroft): what is marked behind it may be none.
+        let zeros = differences.wrapping_sub(ONES) & !differences & (ONES << 7);
+        if zeros != 0 {
+            return Some(index * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|&other| other == byte)?;
+    Some(words.len() * 8 + at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::words::Scratch;
     use super::*;
+
+    #[test]
+    fn the_first_of_a_byte_is_found_at_any_place() {
+        for len in 0..40 {
+            for at in 0..=len {
+                // Bytes that differ from it by one, or by the highest bit, in front; some more of it behind.
+                let mut bytes: Vec<u8> = (0..len).map(|i| [b'.', b'0', b'/' | 0x80, 0][i % 4]).collect();
+                bytes[at..].iter_mut().step_by(3).for_each(|byte| *byte = b'/');
+                assert_eq!(position(&bytes, b'/'), bytes.iter().position(|&byte| byte == b'/'), "{bytes:?}");
+            }
+        }
+    }
 
     #[test]
     fn pieces_of_any_length_and_alignment_follow_each_other() {

@@ -2,7 +2,7 @@
 //!
 //! Runs on bytes that may be changing under it: depth and steps are bounded, what it yields counts after validation.
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, position};
 use super::header::Blob;
 use super::inner::Child;
 use super::leaf::Leaf;
@@ -229,8 +229,8 @@ impl<'a> Walk<'a> {
                 Target::Node(offset) => {
                     let node = Node::at(w, offset);
                     let len = node.prefix_len();
-                    let same = w.common_prefix(node.prefix_at(), len, rest);
-                    if same < len {
+                    if !w.starts(node.prefix_at(), len, rest) {
+                        let same = w.common_prefix(node.prefix_at(), len, rest);
                         let below = same < rest.len() && w.u8_at(node.prefix_at() + same) < rest[same];
                         return if below { Stop::Below(ptr) } else { Stop::Above(ptr) };
                     }
@@ -352,7 +352,7 @@ impl<'a> Walk<'a> {
             // What is kept of the last key has none, or all with it would have been passed over.
             let from = self.kept.max(behind);
             let fresh = self.key.as_slice().get(from..).unwrap_or(&[]);
-            if let Some(place) = fresh.iter().position(|&other| other == byte) {
+            if let Some(place) = position(fresh, byte) {
                 self.rolled = from + place + 1;
                 return true;
             }

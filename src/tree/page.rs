@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::art::{Blob, Bytes, Leaf, Walk, WalkMemory};
+use crate::art::{Blob, Bytes, Leaf, Walk, WalkMemory, position};
 use crate::sync::thread_local;
 
 /// Where and how a page is filled.
@@ -210,6 +210,5 @@ impl Page {
 /// How long the part of `key` is that ends with the first `byte` behind `from` bytes of it.
 #[inline(always)]
 fn find(key: &[u8], from: usize, byte: u8) -> Option<usize> {
-    let at = key.get(from..)?.iter().position(|&other| other == byte)?;
-    Some(from + at + 1)
+    position(key.get(from..)?, byte).map(|at| from + at + 1)
 }

@@ -206,13 +206,13 @@ impl Page {
     fn fill_from(&mut self, blob: Blob<'_>, base: usize, at: &[u8], request: &PageRequest<'_>) -> End {
         let memory = std::mem::take(self.walk_memory());
         let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), memory);
-        walk.seek(at);
         if let Some((byte, behind)) = request.delimiter
             && !blob.below().mounts()
         {
-            // Without mounts each node has records below it.
+            // Without mounts each node has records below it. What the bound leads to is rolled up too: no leaf is fetched for it.
             walk.roll_up(byte, behind);
         }
+        walk.seek(at);
         let end = self.fill_on(&mut walk, blob, request);
         *self.walk_memory() = walk.into_memory();
         end
