@@ -183,7 +183,7 @@ impl<'a> Words<'a> {
         out.truncate(start + len);
     }
 
-    /// Copies from `offset` on to `out`, which is as long as [`copied`] says. Each word is read once and written once: the first
+    /// Copies from `offset` on to `out`, which is as long as `copied` says. Each word is read once and written once: the first
     /// without what lies before the offset, the others whole, wherever they then begin.
     #[inline(always)]
     pub(crate) fn copy_to(self, offset: usize, out: &mut [u8]) {
