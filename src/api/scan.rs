@@ -169,6 +169,7 @@ impl Scan {
     ///
     /// # Errors
     /// Those of the listing, which is over then.
+    #[inline]
     pub fn next_entry(&mut self) -> Result<Option<EntryRef<'_>>> {
         if !self.has_more()? {
             return Ok(None);
@@ -191,6 +192,8 @@ impl Scan {
         self.turn_page()
     }
 
+    #[cold]
+    #[inline(never)]
     fn turn_page(&mut self) -> Result<bool> {
         if matches!(self.state, State::Fresh) {
             self.state = if self.listing.begin() { State::Running } else { State::Over };

@@ -135,11 +135,16 @@ impl Blob<'_> {
         }
     }
 
-    /// The child whose range holds `key`, if it is neither the leftmost nor the last.
+    /// The child whose range holds `key`, if it is neither the leftmost nor that of the [last entry](Self::last_entry).
     #[inline]
-    pub(crate) fn child_inside(self, key: &[u8]) -> Option<Child> {
+    pub(crate) fn child_inside(self, key: &[u8], last: u16) -> Option<Child> {
         let (ptr, leaf) = self.floor(key)?;
-        (self.greatest(self.root())?.0 != ptr).then(|| self.child_of(leaf))
+        (ptr != last).then(|| self.child_of(leaf))
+    }
+
+    /// The pointer of the entry with the greatest key, 0 for none.
+    pub(crate) fn last_entry(self) -> u16 {
+        self.greatest(self.root()).map_or(0, |(ptr, _)| ptr)
     }
 
     /// The child of the greatest entry under a pointer that [`floors`](Self::floors) gave; 0: the leftmost.

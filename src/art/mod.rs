@@ -27,7 +27,7 @@ mod weights;
 mod words;
 
 pub(crate) use build::{Gauge, Place, build};
-pub(crate) use bytes::Bytes;
+pub(crate) use bytes::{Bytes, position};
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
 pub(crate) use inner::{Below, CHILD_BYTES, Child, Slot};

@@ -53,6 +53,72 @@ pub(super) enum Found {
     Absent(usize),
 }
 
+/// The places of a node's children: in a node of kind 256 one for each byte, in the others one for each child. Worked out once
+/// for whoever visits them in turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    /// Where the children's bytes stand; 0: each place is that of its byte.
+    bytes_at: u32,
+    pointers_at: u32,
+    end: u32,
+}
+
+/// A child: its place, its byte, its pointer.
+type Placed = (usize, u8, u16);
+
+impl Places {
+    #[inline(always)]
+    pub(super) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    #[inline(always)]
+    fn pointer(self, w: Words<'_>, place: usize) -> u16 {
+        w.u16_at(self.pointers_at as usize + 2 * place)
+    }
+
+    /// The first child from a place on.
+    #[inline(always)]
+    pub(super) fn first_at(self, w: Words<'_>, place: usize) -> Option<Placed> {
+        if self.bytes_at == 0 {
+            return (place..256)
+                .map(|byte| (byte, byte as u8, self.pointer(w, byte)))
+                .find(|child| child.2 != 0);
+        }
+        (place < self.end()).then(|| (place, w.u8_at(self.bytes_at as usize + place), self.pointer(w, place)))
+    }
+
+    /// The last child before a place.
+    #[inline(always)]
+    pub(super) fn last_before(self, w: Words<'_>, place: usize) -> Option<Placed> {
+        let end = place.min(self.end());
+        if self.bytes_at == 0 {
+            let mut children = (0..end).rev().map(|byte| (byte, byte as u8, self.pointer(w, byte)));
+            return children.find(|child| child.2 != 0);
+        }
+        let place = end.checked_sub(1)?;
+        Some((place, w.u8_at(self.bytes_at as usize + place), self.pointer(w, place)))
+    }
+
+    /// Asks for the memory of the child in a place, if there is one.
+    #[inline(always)]
+    pub(super) fn prefetch(self, w: Words<'_>, place: usize) {
+        if place < self.end() {
+            w.prefetch_entry(ptr::offset(self.pointer(w, place)));
+        }
+    }
+
+    /// Asks for the memory of the children in the first four places: their pointers are one word. Where there is none, that is
+    /// the blob's header.
+    #[inline(always)]
+    pub(super) fn prefetch_first(self, w: Words<'_>) {
+        let pointers = w.u64_at(self.pointers_at as usize);
+        for place in 0..4 {
+            w.prefetch_entry(ptr::offset((pointers >> (16 * place)) as u16));
+        }
+    }
+}
+
 impl Node {
     #[inline(always)]
     pub(super) fn at(w: Words<'_>, offset: usize) -> Self {
@@ -193,43 +259,6 @@ impl Node {
         w.u16_at(self.offset + POINTERS_AT[self.kind()] + 2 * place)
     }
 
-    /// The first child from a place on: (its place, its byte, its pointer).
-    #[inline(always)]
-    pub(super) fn first_at(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
-        if self.kind() == KIND_256 {
-            return (place..256).find_map(|byte| {
-                let ptr = self.pointer_at(w, byte);
-                (ptr != 0).then_some((byte, byte as u8, ptr))
-            });
-        }
-        (place < self.children())
-            .then(|| (place, w.u8_at(self.offset + 4 + place), self.pointer_at(w, place)))
-    }
-
-    /// Asks for the memory of the child in a place, if there is one.
-    #[inline(always)]
-    pub(super) fn prefetch(self, w: Words<'_>, place: usize) {
-        if self.kind() != KIND_256 && place < self.children() {
-            let at = ptr::offset(self.pointer_at(w, place));
-            w.prefetch(at);
-            w.prefetch(at + 64);
-            w.prefetch(at + 128);
-        }
-    }
-
-    /// The last child before a place: (its place, its byte, its pointer).
-    #[inline(always)]
-    pub(super) fn last_before(self, w: Words<'_>, place: usize) -> Option<(usize, u8, u16)> {
-        if self.kind() == KIND_256 {
-            return (0..place.min(256)).rev().find_map(|byte| {
-                let ptr = self.pointer_at(w, byte);
-                (ptr != 0).then_some((byte, byte as u8, ptr))
-            });
-        }
-        let place = place.min(self.children()).checked_sub(1)?;
-        Some((place, w.u8_at(self.offset + 4 + place), self.pointer_at(w, place)))
-    }
-
     /// The child with the least key byte that is at least `from`: (its byte, its pointer).
     #[inline]
     pub(super) fn first_from(self, w: Words<'_>, from: usize) -> Option<(u8, u16)> {
@@ -270,6 +299,18 @@ impl Node {
         let terminal = self.has_terminal().then(|| self.terminal_slot());
         let slots = (0..places).map(move |i| self.offset + POINTERS_AT[kind] + 2 * i);
         terminal.into_iter().chain(slots.filter(move |&slot| kind != KIND_256 || w.u16_at(slot) != 0))
+    }
+
+    /// The node's places, to visit them in turn.
+    #[inline(always)]
+    pub(super) fn places(self) -> Places {
+        let (offset, kind) = (self.offset as u32, self.kind());
+        let is_sparse = kind == KIND_256;
+        Places {
+            bytes_at: if is_sparse { 0 } else { offset + 4 },
+            pointers_at: offset + POINTERS_AT[kind] as u32,
+            end: if is_sparse { 256 } else { self.children() as u32 },
+        }
     }
 
     fn set_head(&mut self, w: Words<'_>, head: u32) {

@@ -2,11 +2,11 @@
 //!
 //! Runs on bytes that may be changing under it: depth and steps are bounded, what it yields counts after validation.
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, position};
 use super::header::Blob;
 use super::inner::Child;
 use super::leaf::Leaf;
-use super::node::Node;
+use super::node::{Node, Places};
 use super::ptr::{self, Target, decode};
 use crate::limits::{BLOB_BYTES, KEY_BYTES_MAX};
 
@@ -16,10 +16,11 @@ const STEPS_MAX: usize = BLOB_BYTES / 4;
 /// A walk asks for the child that is so many places further on.
 const AHEAD: usize = 4;
 
-/// Position in a node: before its terminal is 0, its terminal is 1, the child in place `p` is `p + 2`.
+/// Position in a node: its terminal, or before its first child, is 1, the child in place `p` is `p + 2`.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     node: Node,
+    places: Places,
     at: u32,
     /// Length of the key at the end of the node's prefix, and before it.
     key_len: u32,
@@ -40,7 +41,7 @@ pub(crate) struct Walk<'a> {
     /// The lead, and the key as far as nodes spell it.
     key: Bytes,
     lead: usize,
-    /// The pointer of the entry, 0 for none.
+    /// The pointer of the entry, a leaf's or a mount's; 0 for none.
     entry: u16,
     /// The shortest that the key was cut back to.
     kept: usize,
@@ -79,7 +80,9 @@ impl<'a> Walk<'a> {
     pub(crate) fn unroll(&mut self) {
         let roll_up = self.roll_up.take();
         self.rolled = 0;
-        self.run_forward();
+        if !self.begin() {
+            self.run_forward();
+        }
         self.roll_up = roll_up;
     }
 
@@ -98,25 +101,34 @@ impl<'a> Walk<'a> {
     /// The entry that it stands on.
     #[inline(always)]
     pub(crate) fn leaf(&self) -> Option<Leaf> {
-        match decode(self.entry) {
-            Target::Leaf(offset) | Target::Mount(offset) => Some(Leaf::at(self.blob.w, offset)),
-            _ => None,
-        }
+        self.is_on().then(|| Leaf::at(self.blob.w, ptr::offset(self.entry)))
     }
 
     /// The limb that the entry leads to, if it is a mount: then the key is its path.
     #[inline(always)]
     pub(crate) fn mount(&self) -> Option<Child> {
-        if !ptr::is_mount(self.entry) {
+        if !self.is_on_mount() {
             return None;
         }
         self.leaf().map(|leaf| self.blob.child_of(leaf))
+    }
+
+    /// Whether the entry is a mount.
+    #[inline(always)]
+    pub(crate) fn is_on_mount(&self) -> bool {
+        ptr::is_mount(self.entry)
     }
 
     /// The lead and the key of the entry, but for what the leaf has of it.
     #[inline(always)]
     pub(crate) fn above(&self) -> &[u8] {
         self.key.as_slice()
+    }
+
+    /// Appends the same to `out`.
+    #[inline(always)]
+    pub(crate) fn append_above(&self, out: &mut Bytes) {
+        out.extend_from(&self.key);
     }
 
     /// The lead and the whole key of the entry.
@@ -137,31 +149,33 @@ impl<'a> Walk<'a> {
     /// Goes to the first entry.
     pub(crate) fn first(&mut self) {
         self.reset();
-        self.enter(self.blob.root(), FRONT);
-        self.run_forward();
+        if !self.enter(self.blob.root()) {
+            self.run_forward();
+        }
     }
 
     /// Goes to the last entry.
     pub(crate) fn last(&mut self) {
         self.reset();
-        self.enter(self.blob.root(), BACK);
-        self.run_backward();
+        if !self.enter_back(self.blob.root()) {
+            self.run_backward();
+        }
     }
 
     /// Goes to the first entry with a key of at least `bound`, which starts with the lead.
     pub(crate) fn seek(&mut self, bound: &[u8]) {
-        if let Stop::Above(ptr) = self.follow(bound, FIRST_CHILD) {
-            self.enter(ptr, FRONT);
+        let stop = self.follow(bound, FIRST_CHILD);
+        if !matches!(stop, Stop::Above(ptr) if self.enter(ptr)) {
+            self.run_forward();
         }
-        self.run_forward();
     }
 
     /// Goes to the last entry with a key below `bound`, which starts with the lead.
     pub(crate) fn seek_below(&mut self, bound: &[u8]) {
-        if let Stop::Below(ptr) = self.follow(bound, FIRST_CHILD + 1) {
-            self.enter(ptr, BACK);
+        let stop = self.follow(bound, FIRST_CHILD + 1);
+        if !matches!(stop, Stop::Below(ptr) if self.enter_back(ptr)) {
+            self.run_backward();
         }
-        self.run_backward();
     }
 
     /// Moves to the next entry; none when there is no more.
@@ -215,8 +229,8 @@ impl<'a> Walk<'a> {
                 Target::Node(offset) => {
                     let node = Node::at(w, offset);
                     let len = node.prefix_len();
-                    let same = w.common_prefix(node.prefix_at(), len, rest);
-                    if same < len {
+                    if !w.starts(node.prefix_at(), len, rest) {
+                        let same = w.common_prefix(node.prefix_at(), len, rest);
                         let below = same < rest.len() && w.u8_at(node.prefix_at() + same) < rest[same];
                         return if below { Stop::Below(ptr) } else { Stop::Above(ptr) };
                     }
@@ -248,132 +262,126 @@ impl<'a> Walk<'a> {
         }
         let key_start = self.key.len() as u32;
         self.key.append(self.blob.w, node.prefix_at(), node.prefix_len());
-        self.stack.push(Frame { node, at: at as u32, key_len: self.key.len() as u32, key_start });
-        true
-    }
-
-    /// Steps forward until it stands on an entry or the blob ends.
-    #[inline]
-    fn run_forward(&mut self) {
-        let mut steps = 0;
-        while self.entry == 0 && self.rolled == 0 && steps < STEPS_MAX && self.step_forward() {
-            steps += 1;
-        }
-    }
-
-    /// Steps backward until it stands on an entry or the blob ends.
-    #[inline]
-    fn run_backward(&mut self) {
-        let mut steps = 0;
-        while self.entry == 0 && steps < STEPS_MAX && self.step_backward() {
-            steps += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn cut(&mut self, len: usize) {
-        self.key.truncate(len);
-        self.kept = self.kept.min(len);
-    }
-
-    /// One step forward from the top frame's position; false when the stack is empty.
-    #[inline(always)]
-    fn step_forward(&mut self) -> bool {
-        let Some(frame) = self.stack.last_mut() else { return false };
-        let (w, node, len) = (self.blob.w, frame.node, frame.key_len as usize);
-        if frame.at as usize == FRONT {
-            frame.at = FIRST_CHILD as u32;
-            if node.has_terminal() {
-                self.cut(len);
-                self.enter(w.u16_at(node.terminal_slot()), FRONT);
-                return true;
-            }
-        }
-        let frame_at = frame.at as usize;
-        match node.first_at(w, frame_at - 1) {
-            Some((place, byte, child)) => {
-                frame.at = place as u32 + 2;
-                node.prefetch(w, place + AHEAD);
-                self.cut(len);
-                self.key.push(byte);
-                self.enter(child, FRONT);
-            }
-            None => self.pop(),
-        }
-        true
-    }
-
-    /// One step backward from the top frame's position; false when the stack is empty.
-    #[inline(always)]
-    fn step_backward(&mut self) -> bool {
-        let Some(frame) = self.stack.last_mut() else { return false };
-        let (w, node, len) = (self.blob.w, frame.node, frame.key_len as usize);
-        if frame.at as usize <= FIRST_CHILD {
-            self.pop();
-            return true;
-        }
-        match node.last_before(w, frame.at as usize - 2) {
-            Some((place, byte, child)) => {
-                frame.at = place as u32 + 2;
-                if let Some(before) = place.checked_sub(AHEAD) {
-                    node.prefetch(w, before);
-                }
-                self.cut(len);
-                self.key.push(byte);
-                self.enter(child, BACK);
-            }
-            None if node.has_terminal() => {
-                frame.at = FIRST_CHILD as u32;
-                self.cut(len);
-                self.enter(w.u16_at(node.terminal_slot()), BACK);
-            }
-            None => self.pop(),
-        }
+        let key_len = self.key.len() as u32;
+        self.stack.push(Frame { node, places: node.places(), at: at as u32, key_len, key_start });
         true
     }
 
     #[inline(always)]
     fn pop(&mut self) {
         if let Some(frame) = self.stack.pop() {
-            self.cut(frame.key_start as usize);
+            let len = frame.key_start as usize;
+            self.key.truncate(len);
+            self.kept = self.kept.min(len);
         }
     }
 
-    /// Stands on a leaf, or at one end of a node.
+    /// Steps forward from where it does not stand until it does, or the blob ends.
     #[inline(always)]
-    fn enter(&mut self, ptr: u16, at: usize) {
-        match decode(ptr) {
-            Target::Leaf(_) | Target::Mount(_) => self.entry = ptr,
-            Target::Node(offset) => {
-                let node = Node::at(self.blob.w, offset);
-                if !self.push(node, at) {
-                    return;
-                }
-                if at != FRONT {
-                    let last = node.children();
-                    (last.saturating_sub(AHEAD)..last).for_each(|place| node.prefetch(self.blob.w, place));
-                    return;
-                }
-                if let Some((byte, behind)) = self.roll_up {
-                    // What is kept of the last key has none, or all with it would have been passed over.
-                    let from = self.kept.max(behind);
-                    let fresh = self.key.as_slice().get(from..).unwrap_or(&[]);
-                    if let Some(place) = fresh.iter().position(|&other| other == byte) {
-                        self.rolled = from + place + 1;
+    fn run_forward(&mut self) {
+        let w = self.blob.w;
+        for _ in 0..STEPS_MAX {
+            let Some(frame) = self.stack.last_mut() else { return };
+            let (places, len) = (frame.places, frame.key_len as usize);
+            let Some((place, byte, child)) = places.first_at(w, frame.at as usize - 1) else {
+                self.pop();
+                continue;
+            };
+            frame.at = place as u32 + 2;
+            places.prefetch(w, place + AHEAD);
+            self.key.cut_and_push(len, byte);
+            self.kept = self.kept.min(len);
+            if self.enter(child) {
+                return;
+            }
+        }
+    }
+
+    /// Steps backward from where it does not stand until it does, or the blob ends.
+    #[inline(always)]
+    fn run_backward(&mut self) {
+        let w = self.blob.w;
+        for _ in 0..STEPS_MAX {
+            let Some(frame) = self.stack.last_mut() else { return };
+            let (node, places, len) = (frame.node, frame.places, frame.key_len as usize);
+            let at = std::mem::replace(&mut frame.at, FIRST_CHILD as u32) as usize;
+            let child = places.last_before(w, at.saturating_sub(2));
+            let Some((place, byte, child)) = child else {
+                if at > FIRST_CHILD && node.has_terminal() {
+                    self.key.truncate(len);
+                    self.kept = self.kept.min(len);
+                    if self.stand(w.u16_at(node.terminal_slot())) {
                         return;
                     }
+                } else {
+                    self.pop();
                 }
-                for place in 0..AHEAD {
-                    node.prefetch(self.blob.w, place);
-                }
+                continue;
+            };
+            frame.at = place as u32 + 2;
+            if let Some(before) = place.checked_sub(AHEAD) {
+                places.prefetch(w, before);
             }
-            Target::Null | Target::Unknown => {}
+            self.key.cut_and_push(len, byte);
+            self.kept = self.kept.min(len);
+            if self.enter_back(child) {
+                return;
+            }
         }
+    }
+
+    /// Stands on the entry that a pointer leads to; false if it leads to none.
+    #[inline(always)]
+    fn stand(&mut self, ptr: u16) -> bool {
+        let is_entry = matches!(decode(ptr), Target::Leaf(_) | Target::Mount(_));
+        if is_entry {
+            self.entry = ptr;
+        }
+        is_entry
+    }
+
+    /// Goes where a pointer leads to: to an entry, or to the front of a node. True: it stands, on an entry or in front of a node that is
+    /// rolled up.
+    #[inline(always)]
+    fn enter(&mut self, ptr: u16) -> bool {
+        let Target::Node(offset) = decode(ptr) else { return self.stand(ptr) };
+        if !self.push(Node::at(self.blob.w, offset), FIRST_CHILD) {
+            return false;
+        }
+        if let Some((byte, behind)) = self.roll_up {
+            // What is kept of the last key has none, or all with it would have been passed over.
+            let from = self.kept.max(behind);
+            let fresh = self.key.as_slice().get(from..).unwrap_or(&[]);
+            if let Some(place) = position(fresh, byte) {
+                self.rolled = from + place + 1;
+                return true;
+            }
+        }
+        self.begin()
+    }
+
+    /// Begins with the node that it was the last to come to. True: it stands on its terminal.
+    #[inline(always)]
+    fn begin(&mut self) -> bool {
+        let Some(frame) = self.stack.last() else { return false };
+        frame.places.prefetch_first(self.blob.w);
+        frame.node.has_terminal() && self.stand(self.blob.w.u16_at(frame.node.terminal_slot()))
+    }
+
+    /// Goes where a pointer leads to: to an entry, or to the back of a node. True: it stands on an entry.
+    #[inline(always)]
+    fn enter_back(&mut self, ptr: u16) -> bool {
+        let Target::Node(offset) = decode(ptr) else { return self.stand(ptr) };
+        let (w, node) = (self.blob.w, Node::at(self.blob.w, offset));
+        if self.push(node, BACK) {
+            let places = node.places();
+            (places.end().saturating_sub(AHEAD)..places.end()).for_each(|place| places.prefetch(w, place));
+        }
+        false
     }
 }
 
-/// Before a node's terminal, at it (so before its first child), and behind its last child.
-const FRONT: usize = 0;
+/// At a node's terminal, so before its first child, and behind its last child.
 const FIRST_CHILD: usize = 1;
 const BACK: usize = 256 + 2;
 

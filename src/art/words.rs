@@ -13,6 +13,16 @@ use crate::sync::{Ordering, SlotWord, SlotWords};
 const MASK: usize = BLOB_WORDS - 1;
 const _: () = assert!(BLOB_WORDS.is_power_of_two());
 
+/// What bytes are copied out by: a few more are cheaper than a branch less.
+pub(super) const BLOCK_BYTES: usize = 32;
+const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
+
+/// How much memory a copy of `len` bytes out of a blob takes: whole blocks behind a first word.
+#[inline(always)]
+pub(super) const fn copied(len: usize) -> usize {
+    8 + len.next_multiple_of(BLOCK_BYTES)
+}
+
 /// A view of one slot. Reading needs a latch or a later validation; writing needs the exclusive latch.
 #[derive(Clone, Copy)]
 pub(crate) struct Words<'a>(&'a SlotWords);
@@ -42,6 +52,24 @@ impl<'a> Words<'a> {
             let line = &raw const self.0[(offset >> 3) & MASK];
             // SAFETY: the pointer is to a live word of the slot, and a prefetch reads nothing that the program sees.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast::<i8>()) };
+        }
+        let _ = offset;
+    }
+
+    /// Asks for the three cache lines from `offset` on, in which most entries lie whole. The offset is one within the slot.
+    #[inline(always)]
+    pub(super) fn prefetch_entry(self, offset: usize) {
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse"))]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let at = self.0.as_ptr().cast::<i8>().wrapping_add(offset);
+            // SAFETY: a prefetch is no access: it reads nothing that the program sees, and an address of nothing is passed over.
+            // So these need not be checked to lie in the slot.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(at);
+                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64));
+                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(128));
+            }
         }
         let _ = offset;
     }
@@ -150,25 +178,37 @@ impl<'a> Words<'a> {
     pub(crate) fn append_to(self, offset: usize, len: usize, out: &mut Vec<u8>) {
         let len = len.min(BLOB_BYTES);
         let start = out.len();
-        // Whole words, then cut: a word more is cheaper than a branch less.
-        out.resize(start + len.next_multiple_of(8), 0);
+        out.resize(start + copied(len), 0);
         self.copy_to(offset, &mut out[start..]);
         out.truncate(start + len);
     }
 
-    /// Copies from `offset` on to `out`, whose length is a multiple of eight. Each word is read once: two of them make each eight
-    /// bytes, wherever those begin.
+    /// Copies from `offset` on to `out`, which is as long as `copied` says. Each word is read once and written once: the first
+    /// without what lies before the offset, the others whole, wherever they then begin.
     #[inline(always)]
     pub(crate) fn copy_to(self, offset: usize, out: &mut [u8]) {
-        let (mut index, shift) = (offset >> 3, (offset & 7) * 8);
-        let mut low = self.word(index);
-        let (chunks, _) = out.as_chunks_mut::<8>();
-        for chunk in chunks {
-            index += 1;
-            let high = self.word(index);
-            // Two shifts, so that none is by 64 where the offset is aligned.
-            *chunk = (low >> shift | high << 1 << (63 - shift)).to_le_bytes();
-            low = high;
+        let (index, lane) = ((offset >> 3) & MASK, offset & 7);
+        let Some(first) = out.first_chunk_mut::<8>() else { return };
+        *first = (self.word(index) >> (lane * 8)).to_le_bytes();
+        let out = &mut out[8 - lane..];
+        let (blocks, _) = out.as_chunks_mut::<BLOCK_BYTES>();
+        match self.0.get(index + 1..index + 1 + blocks.len() * BLOCK_WORDS) {
+            Some(words) => {
+                for (block, words) in blocks.iter_mut().zip(words.as_chunks::<BLOCK_WORDS>().0) {
+                    let words: [[u8; 8]; BLOCK_WORDS] =
+                        std::array::from_fn(|at| words[at].load(Ordering::Relaxed).to_le_bytes());
+                    block.copy_from_slice(words.as_flattened());
+                }
+            }
+            None => self.copy_to_the_end(index + 1, out),
+        }
+    }
+
+    /// The same from a whole word on, where blocks would reach beyond the slot.
+    #[cold]
+    fn copy_to_the_end(self, index: usize, out: &mut [u8]) {
+        for (at, bytes) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *bytes = self.word(index + at).to_le_bytes();
         }
     }
 

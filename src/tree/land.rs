@@ -15,6 +15,8 @@ pub(super) struct Landing<'a> {
     pub(super) path: SmallVec<[Step<'a>; 4]>,
     /// How many bytes of the key lead to the limb.
     pub(super) offset: usize,
+    /// The last entry of the inner blob at this depth of the path, once it was asked for.
+    last: Option<(usize, u16)>,
 }
 
 /// A walk over an inner blob's separators, spelled out from the first byte of the key on.
@@ -77,11 +79,10 @@ impl<'a> Landing<'a> {
             let (blob, base) = (parent.blob(), parent.base);
             // A bound behind the blob's range need not start with its base.
             let is_near = at.get(..base) == bound.get(..base);
+            let inside = is_near.then(|| &bound[base.min(bound.len())..]);
             // With a separator above it the bound is in the blob's range. Most are past what was rolled up, far from the end.
-            if is_near
-                && let Some(child) = blob.child_inside(&bound[base.min(bound.len())..])
-                && !(is_done && child.id == through)
-            {
+            let inside = inside.and_then(|rest| blob.child_inside(rest, self.last_entry(depth)));
+            if let Some(child) = inside.filter(|child| !is_done || child.id != through) {
                 self.down(limb, depth, child, bound)?;
                 return Ok(true);
             }
@@ -91,30 +92,29 @@ impl<'a> Landing<'a> {
                 walk.seek(bound);
                 bound.pop();
             }
-            // With a separator above it the bound is in the blob's range; without one in a root's, or behind.
-            let has_above = walk.is_on();
-            if has_above {
-                walk.retreat()
-            } else {
-                walk.last()
-            }
-            let floor = walk.leaf().map_or_else(|| blob.leftmost_child(), |leaf| blob.child_of(leaf));
-            let is_here = is_done && floor.id == through;
-            if !has_above && (is_here || !is_near || depth > 0) {
-                *memory = walk.into_memory();
-                parent.validate()?;
-                (through, is_done) = (parent.guard.id().0, is_here && is_near);
-                continue;
-            }
-            if !is_here {
-                *memory = walk.into_memory();
-                self.down(limb, depth, floor, bound)?;
-                return Ok(true);
-            }
-            if walk.is_on() {
-                walk.advance()
-            } else {
-                walk.first()
+            // Where it is known to be inside what has been listed, the walk stands on the next blob's separator.
+            if inside.is_none() {
+                // With a separator above it the bound is in the blob's range; without one in a root's, or behind.
+                let has_above = walk.is_on();
+                if has_above {
+                    walk.retreat()
+                } else {
+                    walk.last()
+                }
+                let floor = walk.leaf().map_or_else(|| blob.leftmost_child(), |leaf| blob.child_of(leaf));
+                let is_here = is_done && floor.id == through;
+                if !has_above && (is_here || !is_near || depth > 0) {
+                    *memory = walk.into_memory();
+                    parent.validate()?;
+                    (through, is_done) = (parent.guard.id().0, is_here && is_near);
+                    continue;
+                }
+                if !is_here {
+                    *memory = walk.into_memory();
+                    self.down(limb, depth, floor, bound)?;
+                    return Ok(true);
+                }
+                if walk.is_on() { walk.advance() } else { walk.first() }
             }
             let (next, key) = (blob.child_of(walk.leaf().ok_or(Stop::Restart)?), walk.spell());
             *memory = walk.into_memory();
@@ -125,9 +125,22 @@ impl<'a> Landing<'a> {
         Ok(false)
     }
 
+    /// The pointer of the last entry of the inner blob at this depth of the path, 0 for none.
+    fn last_entry(&mut self, depth: usize) -> u16 {
+        match self.last {
+            Some((at, last)) if at == depth => last,
+            _ => {
+                let last = self.path[depth].blob().last_entry();
+                self.last = Some((depth, last));
+                last
+            }
+        }
+    }
+
     /// Goes from a child of the inner blob at this depth of the path down to the leaf blob for `key`.
     fn down(&mut self, limb: &Limb<'a>, depth: usize, child: Child, key: &[u8]) -> Result<(), Stop> {
         self.path.truncate(depth + 1);
+        self.last = self.last.filter(|(at, _)| *at <= depth);
         let mut step = limb.child_step(&self.path[depth], child, key.len())?;
         while !step.blob().is_leaf() {
             let child = step.blob().child_for(key.get(step.base..).unwrap_or(&[]));
@@ -159,7 +172,7 @@ impl<'a> Limb<'a> {
             }
             let rest = key.get(step.base..).unwrap_or(&[]);
             let Some((len, limb)) = step.blob().mount_on(rest) else {
-                return Ok(Landing { leaf: step, path, offset });
+                return Ok(Landing { leaf: step, path, offset, last: None });
             };
             offset = step.base + len;
             step = self.enter(&step, limb, offset)?;

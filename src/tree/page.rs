@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::art::{Blob, Bytes, Leaf, Walk, WalkMemory};
+use crate::art::{Blob, Bytes, Leaf, Walk, WalkMemory, position};
 use crate::sync::thread_local;
 
 /// Where and how a page is filled.
@@ -24,11 +24,13 @@ pub(crate) struct PageRequest<'k> {
     pub(crate) entries_max: usize,
 }
 
+/// Where an entry stands in the page's bytes, and what else it says.
 #[derive(Debug, Clone, Copy)]
 struct Item {
+    version: u64,
+    start: u32,
     key_end: u32,
     value_end: u32,
-    version: u64,
     rolled: bool,
 }
 
@@ -100,17 +102,10 @@ impl Page {
     }
 
     #[inline]
-    fn span(&self, index: usize) -> (usize, Item) {
-        let items = &self.memory.items;
-        let start = index.checked_sub(1).map_or(0, |before| items[before].value_end);
-        (start as usize, items[index])
-    }
-
-    #[inline]
     pub(crate) fn entry(&self, index: usize) -> PageEntry<'_> {
-        let (start, Item { key_end, value_end, version, rolled }) = self.span(index);
-        let (key, value) =
-            self.memory.bytes.as_slice()[start..value_end as usize].split_at(key_end as usize - start);
+        let Item { version, start, key_end, value_end, rolled } = self.memory.items[index];
+        let bytes = &self.memory.bytes.as_slice()[start as usize..value_end as usize];
+        let (key, value) = bytes.split_at((key_end - start) as usize);
         PageEntry { key, value, version, rolled }
     }
 
@@ -120,10 +115,10 @@ impl Page {
 
     /// A hash of all that an entry says: its key, version and value, and whether it was rolled up.
     pub(crate) fn digest(&self, index: usize) -> u128 {
-        let (start, Item { key_end, value_end, version, rolled }) = self.span(index);
+        let Item { version, start, key_end, value_end, rolled } = self.memory.items[index];
         // The seed tells where the key ends; versions are well below 2^48.
-        let seed = version ^ ((key_end as usize - start) as u64) << 48 ^ u64::from(rolled) << 63;
-        xxh3_128_with_seed(&self.memory.bytes.as_slice()[start..value_end as usize], seed)
+        let seed = version ^ u64::from(key_end - start) << 48 ^ u64::from(rolled) << 63;
+        xxh3_128_with_seed(&self.memory.bytes.as_slice()[start as usize..value_end as usize], seed)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -155,15 +150,16 @@ impl Page {
     /// Adds a common prefix.
     #[inline(always)]
     pub(super) fn push_rolled(&mut self, prefix: &[u8]) {
+        let start = self.memory.bytes.len();
         self.memory.bytes.extend(prefix);
-        self.close_rolled();
+        self.close_rolled(start);
     }
 
-    /// Makes a common prefix of the bytes behind the last entry.
+    /// Makes a common prefix of the bytes from `start` on.
     #[inline(always)]
-    fn close_rolled(&mut self) {
-        let end = self.memory.bytes.len() as u32;
-        self.memory.items.push(Item { key_end: end, value_end: end, version: 0, rolled: true });
+    fn close_rolled(&mut self, start: usize) {
+        let (start, end) = (start as u32, self.memory.bytes.len() as u32);
+        self.memory.items.push(Item { version: 0, start, key_end: end, value_end: end, rolled: true });
     }
 
     /// Adds the entry under the walk, whose key starts as the last one's did for `kept` bytes. Some: it was rolled up into a
@@ -178,31 +174,33 @@ impl Page {
         request: &PageRequest<'_>,
     ) -> Option<usize> {
         let bytes = &mut self.memory.bytes;
-        let (above, start) = (walk.above(), bytes.len());
+        let start = bytes.len();
+        let above_end = start + walk.above().len();
         let value_len = if request.keys_only { 0 } else { leaf.value_len() };
         if let Some((delimiter, behind)) = request.delimiter {
             // What was kept has no delimiter behind the prefix, or it would have been rolled up and skipped.
-            if let Some(len) = find(above, kept.max(behind), delimiter) {
-                self.push_rolled(&above[..len]);
+            if let Some(len) = find(walk.above(), kept.max(behind), delimiter) {
+                self.push_rolled(&walk.above()[..len]);
                 return Some(len);
             }
-            bytes.extend(above);
+            walk.append_above(bytes);
             bytes.append(blob.w, leaf.suffix_at(), leaf.suffix_len());
-            if let Some(len) = find(&bytes.as_slice()[start..], above.len().max(behind), delimiter) {
+            if let Some(len) = find(&bytes.as_slice()[start..], (above_end - start).max(behind), delimiter) {
                 bytes.truncate(start + len);
-                self.close_rolled();
+                self.close_rolled(start);
                 return Some(len);
             }
             bytes.append(blob.w, leaf.value_at(), value_len);
         } else {
-            bytes.extend(above);
+            walk.append_above(bytes);
             // The value lies behind the suffix.
             bytes.append(blob.w, leaf.suffix_at(), leaf.suffix_len() + value_len);
         }
         self.memory.items.push(Item {
-            key_end: (start + above.len() + leaf.suffix_len()) as u32,
-            value_end: bytes.len() as u32,
             version: leaf.version(blob),
+            start: start as u32,
+            key_end: (above_end + leaf.suffix_len()) as u32,
+            value_end: bytes.len() as u32,
             rolled: false,
         });
         None
@@ -212,6 +210,5 @@ impl Page {
 /// How long the part of `key` is that ends with the first `byte` behind `from` bytes of it.
 #[inline(always)]
 fn find(key: &[u8], from: usize, byte: u8) -> Option<usize> {
-    let at = key.get(from..)?.iter().position(|&other| other == byte)?;
-    Some(from + at + 1)
+    position(key.get(from..)?, byte).map(|at| from + at + 1)
 }

@@ -27,21 +27,20 @@ enum End {
 /// One end of the range, and what is known of the keys that have come up so far.
 pub(super) struct Edge<'k> {
     bound: &'k [u8],
-    /// The last key parts from the bound here, and is below it or not.
+    /// The last key parts from the bound here, and is below it or not. At first the next key is compared in any case.
     parts: usize,
     is_below: bool,
-    is_fresh: bool,
 }
 
 impl<'k> Edge<'k> {
     pub(super) fn new(bound: &'k [u8]) -> Self {
-        Self { bound, parts: 0, is_below: false, is_fresh: true }
+        Self { bound, parts: usize::MAX, is_below: false }
     }
 
     /// Whether the key under the walk is below the bound; it starts as the last one did for `kept` bytes.
     #[inline(always)]
     pub(super) fn is_below(&mut self, w: Words<'_>, walk: &Walk<'_>, leaf: Leaf, kept: usize) -> bool {
-        if self.is_fresh || kept <= self.parts {
+        if kept <= self.parts {
             self.compare(w, walk, leaf);
         }
         self.is_below
@@ -51,8 +50,7 @@ impl<'k> Edge<'k> {
     /// last key did for `kept` bytes.
     #[inline(always)]
     fn is_all_below(&mut self, prefix: &[u8], kept: usize) -> bool {
-        if self.is_fresh || kept <= self.parts {
-            self.is_fresh = false;
+        if kept <= self.parts {
             self.parts = common_prefix(prefix, self.bound);
             self.is_below = match (prefix.get(self.parts), self.bound.get(self.parts)) {
                 (Some(ours), Some(theirs)) => ours < theirs,
@@ -65,7 +63,6 @@ impl<'k> Edge<'k> {
     fn compare(&mut self, w: Words<'_>, walk: &Walk<'_>, leaf: Leaf) {
         let (above, bound) = (walk.above(), self.bound);
         let same = common_prefix(above, bound);
-        self.is_fresh = false;
         self.parts = same;
         if same == bound.len() || same < above.len() {
             self.is_below = same < bound.len() && above[same] < bound[same];
@@ -209,13 +206,13 @@ impl Page {
     fn fill_from(&mut self, blob: Blob<'_>, base: usize, at: &[u8], request: &PageRequest<'_>) -> End {
         let memory = std::mem::take(self.walk_memory());
         let mut walk = Walk::new(blob, at.get(..base).unwrap_or(&[]), memory);
-        walk.seek(at);
         if let Some((byte, behind)) = request.delimiter
             && !blob.below().mounts()
         {
-            // Without mounts each node has records below it.
+            // Without mounts each node has records below it. What the bound leads to is rolled up too: no leaf is fetched for it.
             walk.roll_up(byte, behind);
         }
+        walk.seek(at);
         let end = self.fill_on(&mut walk, blob, request);
         *self.walk_memory() = walk.into_memory();
         end
@@ -241,7 +238,7 @@ impl Page {
             if high.as_mut().is_some_and(|high| !high.is_below(blob.w, walk, leaf, kept)) {
                 return End::Over;
             }
-            if walk.mount().is_some() || self.is_full(request) {
+            if walk.is_on_mount() || self.is_full(request) {
                 return End::At(walk.spell());
             }
             match self.push(blob, walk, leaf, kept, request) {
@@ -255,7 +252,7 @@ impl Page {
         let mut low = Edge::new(request.low);
         while let Some(leaf) = walk.leaf() {
             let kept = walk.kept();
-            let is_mount = walk.mount().is_some();
+            let is_mount = walk.is_on_mount();
             if !is_mount && low.is_below(blob.w, walk, leaf, kept) {
                 return End::Over;
             }
