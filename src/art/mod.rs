@@ -14,18 +14,20 @@ mod leaf;
 mod node;
 mod order;
 mod pack;
+mod pen;
 mod prune;
 mod ptr;
 mod remove;
 mod search;
 mod simd;
+mod sketch;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod walk;
 mod words;
 
-pub(crate) use build::{Gauge, Place, build};
+pub(crate) use build::build;
 pub(crate) use bytes::Bytes;
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{Blob, HEADER_BYTES, Kind};
@@ -35,5 +37,6 @@ pub(crate) use leaf::Leaf;
 pub(crate) use pack::Rebase;
 pub(crate) use prune::Keep;
 pub(crate) use search::LookUp;
+pub(crate) use sketch::{Place, Sketch};
 pub(crate) use walk::{Walk, WalkMemory};
 pub(crate) use words::{Scratch, Words};

@@ -29,7 +29,7 @@ impl<'a> Words<'a> {
     }
 
     #[inline(always)]
-    fn set_word(self, index: usize, value: u64) {
+    pub(super) fn set_word(self, index: usize, value: u64) {
         self.0[index & MASK].store(value, Ordering::Relaxed);
     }
 
@@ -188,18 +188,6 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Writes many `bytes` at `offset`, a multiple of four.
-    pub(crate) fn write_long(self, offset: usize, bytes: &[u8]) {
-        let (head, rest) = bytes.split_at(bytes.len().min(offset & 4));
-        self.write(offset, head);
-        let start = (offset + head.len()) >> 3;
-        let (words, tail) = rest.as_chunks::<8>();
-        for (index, word) in words.iter().enumerate() {
-            self.set_word(start + index, u64::from_le_bytes(*word));
-        }
-        self.write((start + words.len()) * 8, tail);
-    }
-
     /// Moves `len` bytes from `source` down to `target` (`target <= source`), any alignment.
     pub(crate) fn move_down(self, target: usize, source: usize, len: usize) {
         debug_assert!(target <= source);
@@ -256,7 +244,7 @@ pub(crate) fn load_u64(bytes: &[u8]) -> u64 {
 }
 
 #[inline(always)]
-fn load_tail(bytes: &[u8]) -> u64 {
+pub(super) fn load_tail(bytes: &[u8]) -> u64 {
     let n = bytes.len();
     if n >= 4 {
         let low = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -331,13 +319,6 @@ mod tests {
                 expected[offset..offset + len].copy_from_slice(&bytes);
                 assert_eq!(out, expected, "offset {offset} len {len}");
                 assert!(words.equals(offset, &bytes));
-                if offset.is_multiple_of(4) {
-                    words.write(offset, &vec![0x11; len]);
-                    words.write_long(offset, &bytes);
-                    out.clear();
-                    words.append_to(0, 80, &mut out);
-                    assert_eq!(out, expected, "long: offset {offset} len {len}");
-                }
             }
         }
     }
