@@ -115,10 +115,9 @@ impl Hanger<'_> {
     fn put_leaves(&self, start: usize) -> usize {
         let mut pen = Pen::new(self.blob.w, start);
         for (place, hook) in self.places.iter().zip(&self.sketch.hooks) {
-            let (at, above) = (pen.at(), self.above(*hook));
-            // First: the first word may be the last node's too.
+            let above = self.above(*hook);
+            self.hang(*hook, above, *place, ptr::leaf(pen.at()));
             leaf::write_narrow(&mut pen, self.text, *place, above);
-            self.hang(*hook, above, *place, ptr::leaf(at));
         }
         pen.finish()
     }

@@ -157,10 +157,10 @@ pub(super) const fn narrow_bytes(suffix: usize, value: usize) -> usize {
 /// Writes the leaf of a record, to which `above` bytes of its key lead, with the blob's version base as its version.
 #[inline(always)]
 pub(super) fn write_narrow(pen: &mut Pen<'_>, text: &[u8], place: Place, above: usize) {
-    let (suffix, value) = (usize::from(place.key_len) - above, usize::from(place.value_len));
-    pen.put_word(head_of(VersionKind::Narrow, suffix, value).into(), 8);
-    pen.put(text, place.key_at as usize + above, suffix);
-    pen.put(text, place.value_at as usize, value);
+    let (suffix, value) = (&place.key(text)[above..], place.value(text));
+    pen.put(&u64::from(head_of(VersionKind::Narrow, suffix.len(), value.len())).to_le_bytes());
+    pen.put(suffix);
+    pen.put(value);
     pen.align();
 }
 

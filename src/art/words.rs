@@ -29,7 +29,7 @@ impl<'a> Words<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn set_word(self, index: usize, value: u64) {
+    fn set_word(self, index: usize, value: u64) {
         self.0[index & MASK].store(value, Ordering::Relaxed);
     }
 
@@ -188,6 +188,17 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// Writes whole words from the word `index` on.
+    ///
+    /// # Panics
+    /// If they do not lie in the slot.
+    #[inline]
+    pub(super) fn set_words(self, index: usize, words: &[[u8; 8]]) {
+        for (place, word) in self.0[index..index + words.len()].iter().zip(words) {
+            place.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+        }
+    }
+
     /// Moves `len` bytes from `source` down to `target` (`target <= source`), any alignment.
     pub(crate) fn move_down(self, target: usize, source: usize, len: usize) {
         debug_assert!(target <= source);
@@ -244,7 +255,7 @@ pub(crate) fn load_u64(bytes: &[u8]) -> u64 {
 }
 
 #[inline(always)]
-pub(super) fn load_tail(bytes: &[u8]) -> u64 {
+fn load_tail(bytes: &[u8]) -> u64 {
     let n = bytes.len();
     if n >= 4 {
         let low = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);

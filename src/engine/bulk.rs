@@ -24,6 +24,8 @@ const WORTH_BYTES: usize = BLOB_BYTES / 2;
 /// Payload of one commit: keys that share long beginnings take more room there than in a blob.
 const PAYLOAD_BYTES: usize = 1 << 20;
 const _: () = assert!(2 * PAYLOAD_BYTES < RECORD_BYTES_MAX);
+/// So much is buffered on the way before it is written out: to wake who does that costs a tenth of a commit.
+const WRITE_BYTES: usize = 512 << 10;
 /// Cuts that one commit makes before its records are put one by one: two do unless others write there.
 const CUTS_MAX: u32 = 4;
 
@@ -53,13 +55,13 @@ enum Step {
 impl Bulk {
     pub(crate) fn new(engine: &Engine, tree: Arc<TreeState>, durability: Option<Durability>) -> Self {
         Self {
-            tree,
             durability: durability.unwrap_or(engine.settings.durability),
-            puts: Puts::new(),
+            puts: Puts::new(tree.id),
             places: Vec::new(),
             sketch: Sketch::default(),
             committed: 0,
             sequence: 0,
+            tree,
         }
     }
 
@@ -85,7 +87,7 @@ impl Bulk {
                 place.common = 0;
             }
         }
-        (place.key_at, place.value_at) = self.puts.push(self.tree.id, key, value);
+        (place.key_at, place.value_at) = self.puts.push(key, value);
         self.sketch.add(place);
         self.places.push(place);
         Ok(())
@@ -125,12 +127,13 @@ impl Bulk {
         Ok(())
     }
 
-    /// What commits on the way are made with: the last one waits for all.
+    /// What commits on the way are made with: the last one waits for all, or has all written out that it would.
     fn on_the_way(&self) -> Durability {
-        match self.durability {
-            Durability::Sync => Durability::Batched { bytes: PAYLOAD_BYTES, interval: None },
-            batched @ Durability::Batched { .. } => batched,
-        }
+        let bytes = match self.durability {
+            Durability::Sync => WRITE_BYTES,
+            Durability::Batched { bytes, .. } => bytes.max(WRITE_BYTES),
+        };
+        Durability::Batched { bytes, interval: None }
     }
 
     /// Commits the records as one. None: they are to be put one by one.
