@@ -417,9 +417,7 @@ pub(super) fn node_bytes_for(children: usize, terminal: bool, prefix: usize) -> 
 fn write_empty(w: Words<'_>, offset: usize, kind: usize, terminal: bool, prefix: usize) -> Node {
     let head = kind as u32 | if terminal { TERMINAL } else { 0 } | (prefix as u32) << PREFIX_SHIFT;
     let node = Node { offset, head };
-    for at in (offset + 4..node.prefix_at()).step_by(4) {
-        w.set_u32(at, 0);
-    }
+    w.clear(offset + 4, node.prefix_at());
     w.set_u32(offset, head);
     node
 }

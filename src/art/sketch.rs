@@ -131,10 +131,10 @@ impl Sketch {
     fn close(&mut self, common: u16) -> Option<u32> {
         let mut closed = None;
         while let Some(&number) = self.open.last() {
-            let node = self.branches[number as usize];
-            if node.depth <= common {
+            if self.branches[number as usize].depth <= common {
                 break;
             }
+            let node = self.branches[number as usize];
             self.open.pop();
             // Between it and what is above, a node is put at `common`.
             let above = self.open.last().map_or(0, |above| self.branches[*above as usize].depth).max(common);

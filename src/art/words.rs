@@ -188,6 +188,22 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// Writes zeros from `start` to `end`, both multiples of four.
+    pub(super) fn clear(self, start: usize, end: usize) {
+        let mut at = start;
+        if at & 4 != 0 && at < end {
+            self.set_u32(at, 0);
+            at += 4;
+        }
+        while at + 8 <= end {
+            self.set_word(at >> 3, 0);
+            at += 8;
+        }
+        if at < end {
+            self.set_u32(at, 0);
+        }
+    }
+
     /// Writes whole words from the word `index` on.
     ///
     /// # Panics
@@ -331,6 +347,23 @@ mod tests {
                 assert_eq!(out, expected, "offset {offset} len {len}");
                 assert!(words.equals(offset, &bytes));
             }
+        }
+    }
+
+    #[test]
+    fn clearing_leaves_what_is_beside() {
+        for (start, end) in
+            (0..24).step_by(4).flat_map(|start| (start..32).step_by(4).map(move |end| (start, end)))
+        {
+            let scratch = Scratch::new();
+            let words = scratch.words();
+            words.write(0, &[0xEE; 40]);
+            words.clear(start, end);
+            let mut out = Vec::new();
+            words.append_to(0, 40, &mut out);
+            let mut expected = [0xEE; 40];
+            expected[start..end].fill(0);
+            assert_eq!(out, expected, "{start} to {end}");
         }
     }
 

@@ -24,7 +24,7 @@ const WORTH_BYTES: usize = BLOB_BYTES / 2;
 /// Payload of one commit: keys that share long beginnings take more room there than in a blob.
 const PAYLOAD_BYTES: usize = 1 << 20;
 const _: () = assert!(2 * PAYLOAD_BYTES < RECORD_BYTES_MAX);
-/// So much is buffered on the way before it is written out: to wake who does that costs a tenth of a commit.
+/// So much is buffered on the way before it is written out: to wake who does that takes a twelfth of a commit.
 const WRITE_BYTES: usize = 512 << 10;
 /// Cuts that one commit makes before its records are put one by one: two do unless others write there.
 const CUTS_MAX: u32 = 4;
