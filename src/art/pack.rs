@@ -98,11 +98,10 @@ impl<'a> Blob<'a> {
 
     /// Sums up the nodes that a packed copy has.
     fn measure(self, rebase: Rebase<'_>) -> Result<Measure, PackError> {
-        let mut sum = Measure { node_bytes: 0, weights: Vec::new(), versions: None };
+        let mut sum = Measure { node_bytes: 0, weights: vec![0; BLOB_BYTES / 4], versions: None };
         if self.root() == 0 {
             return Ok(sum);
         }
-        sum.weights = vec![0; BLOB_BYTES / 4];
         // The nodes, each with the place in here of the one above it.
         let mut nodes: Vec<(usize, usize)> = Vec::with_capacity(256);
         // What is to be visited, the place of the node above, and by how much a prefix there becomes longer.
