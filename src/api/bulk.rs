@@ -13,6 +13,9 @@ use crate::error::Result;
 /// error, or a crash, the first so many records are there, and a load of the same records from there on, or of all of them,
 /// completes it. Records that are there are replaced.
 ///
+/// What a batched commit hands to the operating system goes there in pieces of half a MiB at least until
+/// [`finish`](Self::finish): a crash of the process may take the load's last records, up to so many bytes of them.
+///
 /// Others may read and write the tree meanwhile. Dropping the load drops the records that are not committed yet.
 ///
 /// ```

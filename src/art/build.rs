@@ -1,247 +1,126 @@
-//! Builds a packed leaf blob from sorted records in one go: nodes in their order, then leaves in that of their keys, as
-//! [`Blob::pack`] leaves them. No search, no insertion, no growth of nodes.
-//!
-//! In sorted order the bytes that neighbours have in common say all about the tree: a node stands where the least of them
-//! in a range of records is more than what leads to the range, and its children begin where that least is met.
+//! Writes a packed leaf blob of sorted records where it is to be, after their [`Sketch`]: nodes in their order, then leaves
+//! in that of their keys, as [`Blob::pack`] leaves them. No search, no insertion, no growth of nodes, no copy.
 
 use super::header::{AT_ROOT, Blob, HEADER_BYTES, Kind};
 use super::inner::{Below, round_up};
 use super::leaf;
-use super::node::{self, NODE_BYTES_MAX, node_bytes_for};
+use super::node::{self, Node, node_bytes_for};
 use super::order::Order;
-use super::pack::PackError;
+use super::pen::Pen;
 use super::ptr;
-use super::words::Words;
+use super::sketch::{Hook, NONE, Place, Sketch, TERMINAL};
 use crate::limits::BLOB_BYTES;
 
-/// A record in a text that holds many.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) key_at: u32,
-    pub(crate) value_at: u32,
-    pub(crate) key_len: u16,
-    pub(crate) value_len: u16,
-    /// How many bytes the key shares with the one before; 0 for the first.
-    pub(crate) common: u16,
-}
-
-impl Place {
-    pub(crate) fn key(self, text: &[u8]) -> &[u8] {
-        &text[self.key_at as usize..][..usize::from(self.key_len)]
-    }
-
-    pub(crate) fn value(self, text: &[u8]) -> &[u8] {
-        &text[self.value_at as usize..][..usize::from(self.value_len)]
-    }
-}
-
-/// Tells how large the blob of the records so far would be, before it is built.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge {
-    /// Nodes that get no more children, and leaves but for the last.
-    closed_bytes: usize,
-    /// Nodes on the way to the last record, from the root on.
-    open: Vec<Open>,
-    last: Option<Place>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    /// Bytes of the key up to the node's end.
-    depth: usize,
-    children: usize,
-    has_terminal: bool,
-}
-
-impl Open {
-    /// Its size below a node that ends at `above`, or at the root.
-    fn bytes(self, above: Option<usize>) -> usize {
-        let prefix = self.depth - above.map_or(0, |depth| depth + 1);
-        node_bytes_for(self.children, self.has_terminal, prefix)
-    }
-}
-
-impl Gauge {
-    pub(crate) fn clear(&mut self) {
-        self.closed_bytes = 0;
-        self.open.clear();
-        self.last = None;
-    }
-
-    /// Adds the next record.
-    pub(crate) fn add(&mut self, place: Place) {
-        let common = usize::from(place.common);
-        if let Some(last) = self.last.replace(place) {
-            self.closed_bytes += leaf_bytes(last, place.common.max(last.common));
-            self.close(common);
-            match self.open.last_mut() {
-                Some(node) if node.depth == common => node.children += 1,
-                _ => {
-                    let has_terminal = usize::from(last.key_len) == common;
-                    self.open.push(Open {
-                        depth: common,
-                        children: 2 - usize::from(has_terminal),
-                        has_terminal,
-                    });
-                }
-            }
-        }
-    }
-
-    /// Ends the nodes that end behind the first `common` bytes of the key.
-    fn close(&mut self, common: usize) {
-        while let Some(node) = self.open.pop_if(|node| node.depth > common) {
-            // Between it and what is above, a node is put at `common`.
-            let above = self.open.last().map_or(common, |above| above.depth.max(common));
-            self.closed_bytes += node.bytes(Some(above));
-        }
-    }
-
-    /// Whether the packed blob would be over `limit` bytes.
-    #[inline]
-    pub(crate) fn is_over(&self, limit: usize) -> bool {
-        let last = self.last.map_or(0, |last| 2 * usize::from(last.key_len) + usize::from(last.value_len));
-        // What is surely more than the last leaf and the open nodes, their prefixes being parts of the last key.
-        let open = last + 16 + self.open.len() * (NODE_BYTES_MAX + 4);
-        HEADER_BYTES + self.closed_bytes + open > limit && self.bytes() > limit
-    }
-
-    /// Bytes of the packed blob, header included, whose base is empty. A longer base makes it smaller.
-    pub(crate) fn bytes(&self) -> usize {
-        let mut above = None;
-        let mut sum = HEADER_BYTES + self.closed_bytes;
-        for node in &self.open {
-            sum += node.bytes(above);
-            above = Some(node.depth);
-        }
-        let last = self.last.map_or(0, |last| match self.open.is_empty() {
-            true => leaf::narrow_bytes(usize::from(last.key_len), usize::from(last.value_len)),
-            false => leaf_bytes(last, last.common),
-        });
-        sum + last
-    }
-}
-
-/// Size of the leaf of a record that shares so many bytes with a neighbour: the byte behind them leads to it.
-fn leaf_bytes(place: Place, shared: u16) -> usize {
-    let suffix = place.key_len.saturating_sub(shared.saturating_add(1));
-    leaf::narrow_bytes(usize::from(suffix), usize::from(place.value_len))
-}
-
-/// Records that a node, or a slot of one, leads to.
-#[derive(Clone, Copy)]
-struct Range {
-    from: usize,
-    to: usize,
-    /// Bytes of their keys that lead there.
-    above: usize,
-    slot: usize,
-}
-
-/// Where a record's leaf is to be hung, and how many bytes of its key lead there.
-#[derive(Clone, Copy, Default)]
-struct Hook {
-    slot: usize,
-    above: usize,
-}
-
-/// Writes a packed leaf blob with the records of `places`, which are sorted and each of another key, into `target`; the first
-/// `base` bytes of the keys are its base, `version` the version of all. Id, database and bounds come from `like`, a leaf blob.
+/// Makes an empty leaf blob a packed one with the records of `places`, which are sorted and each of another key, and which the
+/// sketch was drawn of. The first `base` bytes of the keys are its base, `version` is the version of all.
+///
+/// # Panics
+/// If they do not fit: [`Sketch::bytes`] says that before.
 pub(crate) fn build(
-    target: Words<'_>,
-    like: Blob<'_>,
-    text: &[u8],
-    places: &[Place],
-    base: usize,
-    version: u64,
-) -> Result<(), PackError> {
-    let blob = Blob::new(target);
-    blob.init(Kind::Leaf, 0, like.id(), like.database());
-    blob.set_version_base(version);
-    let mut hooks = vec![Hook::default(); places.len()];
-    let end = hang(blob, text, places, base, &mut hooks)?;
-    let (mut leaves, mut key_bytes, mut value_bytes, mut longest) = (Vec::new(), 0, 0, 0);
-    leaves.reserve(BLOB_BYTES - end);
-    for (place, hook) in places.iter().zip(&hooks) {
-        let at = end + leaves.len();
-        if at >= BLOB_BYTES {
-            return Err(PackError);
-        }
-        let key = place.key(text);
-        leaf::append(&key[hook.above..], place.value(text), &mut leaves);
-        target.set_u16(hook.slot, ptr::leaf(at));
-        key_bytes += key.len() - base;
-        value_bytes += usize::from(place.value_len);
-        longest = longest.max(key.len() - base);
-    }
-    if end + leaves.len() > BLOB_BYTES {
-        return Err(PackError);
-    }
-    target.write_long(end, &leaves);
-    blob.set_heap_end((end + leaves.len()) as u32);
-    blob.set_entries(places.len() as u32);
-    blob.set_key_bytes(key_bytes as u32);
-    blob.set_value_bytes(value_bytes as u32);
-    // Never more than before: the blobs above go by it.
-    blob.set_below(Below::new(round_up(longest).min(like.below().longest()), false));
-    Ok(())
-}
-
-/// Writes the nodes; returns where they end.
-fn hang(
     blob: Blob<'_>,
     text: &[u8],
     places: &[Place],
+    sketch: &Sketch,
     base: usize,
-    hooks: &mut [Hook],
-) -> Result<usize, PackError> {
-    let mut end = HEADER_BYTES;
-    let mut order = Order::new();
-    order.push(places.len(), Range { from: 0, to: places.len(), above: base, slot: AT_ROOT });
-    while let Some(Range { from, to, above, slot }) = order.pop() {
-        if to - from == 1 {
-            hooks[from] = Hook { slot, above };
-            continue;
-        }
-        let Some(first) = places.get(from).filter(|_| to > from) else { return Err(PackError) };
-        let Some(depth) = places[from + 1..to].iter().map(|place| place.common).min() else {
-            return Err(PackError);
-        };
-        let has_terminal = first.key_len == depth;
-        let begins = |place: &&Place| place.common == depth;
-        let children = places[from + 1..to].iter().filter(begins).count() + usize::from(!has_terminal);
-        let depth = usize::from(depth);
-        let prefix = first.key(text).get(above..depth).ok_or(PackError)?;
-        let bytes = node_bytes_for(children, has_terminal, prefix.len());
-        if end + bytes > BLOB_BYTES {
-            return Err(PackError);
-        }
-        let mut node = node::create_at(blob.w, end, children, has_terminal, prefix.len());
-        if !prefix.is_empty() {
-            // The last word is written whole first, so that padding is zero.
-            blob.w.set_u32(end + bytes - 4, 0);
-            blob.w.write(node.prefix_at(), prefix);
-        }
-        blob.w.set_u16(slot, ptr::node(end));
-        end += bytes;
-        let mut from = from;
-        if has_terminal {
-            hooks[from] = Hook { slot: node.terminal_slot(), above: depth };
-            from += 1;
-        }
-        while from < to {
-            let rest = places[from + 1..to].iter();
-            let upto = rest.take_while(|place| usize::from(place.common) > depth).count() + from + 1;
-            let byte = places[from].key(text)[depth];
-            let slot = node.push_child(blob.w, byte, 0);
-            match upto - from {
-                1 => hooks[from] = Hook { slot, above: depth + 1 },
-                entries => order.push(entries, Range { from, to: upto, above: depth + 1, slot }),
+    version: u64,
+) {
+    assert!(sketch.bytes(base) <= BLOB_BYTES && places.len() == sketch.hooks.len(), "records that fit");
+    let (id, database, below) = (blob.id(), blob.database(), blob.below());
+    blob.init(Kind::Leaf, 0, id, database);
+    blob.set_version_base(version);
+    let mut hanger = Hanger { blob, text, places, sketch, base, nodes: vec![0; sketch.branches.len()] };
+    let start = hanger.put_nodes();
+    let end = hanger.put_leaves(start);
+    blob.set_heap_end(end as u32);
+    blob.set_entries(places.len() as u32);
+    let sum = |bytes: fn(&Place) -> u16| places.iter().map(|place| u32::from(bytes(place))).sum::<u32>();
+    blob.set_key_bytes(sum(|place| place.key_len) - (places.len() * base) as u32);
+    blob.set_value_bytes(sum(|place| place.value_len));
+    let longest = places.iter().map(|place| place.key_len).max().map_or(0, usize::from);
+    // Never more than before: the blobs above go by it.
+    blob.set_below(Below::new(round_up(longest - base).min(below.longest()), false));
+}
+
+/// Hangs nodes and leaves up.
+struct Hanger<'a> {
+    blob: Blob<'a>,
+    text: &'a [u8],
+    places: &'a [Place],
+    sketch: &'a Sketch,
+    base: usize,
+    /// Where the nodes lie.
+    nodes: Vec<u32>,
+}
+
+impl Hanger<'_> {
+    /// How many bytes of a key lead to what hangs there.
+    #[inline(always)]
+    fn above(&self, hook: Hook) -> usize {
+        match hook.node {
+            NONE => self.base,
+            node => {
+                usize::from(self.sketch.branches[node as usize].depth) + usize::from(hook.index != TERMINAL)
             }
-            from = upto;
         }
     }
-    Ok(end)
+
+    /// Has a pointer stand where it hangs by the record's key.
+    #[inline(always)]
+    fn hang(&self, hook: Hook, above: usize, place: Place, ptr: u16) {
+        let w = self.blob.w;
+        if hook.node == NONE {
+            return w.set_u16(AT_ROOT, ptr);
+        }
+        let node = Node::at(w, self.nodes[hook.node as usize] as usize);
+        match hook.index {
+            TERMINAL => w.set_u16(node.terminal_slot(), ptr),
+            index => node.put_child(w, index.into(), self.text[place.key_at as usize + above - 1], ptr),
+        }
+    }
+
+    /// Writes the nodes; returns where they end.
+    fn put_nodes(&mut self) -> usize {
+        let mut end = HEADER_BYTES;
+        let mut order = Order::new();
+        let mut open = self.sketch.open.iter().copied();
+        order.push(self.places.len(), open.next().unwrap_or(NONE));
+        while let Some(number) = order.pop().filter(|number| *number != NONE) {
+            let node = self.sketch.branches[number as usize];
+            let first = self.places[node.first as usize];
+            let above = self.above(node.hook);
+            self.hang(node.hook, above, first, ptr::node(end));
+            let prefix = &first.key(self.text)[above..node.depth.into()];
+            let children = node.children.into();
+            node::create_full(self.blob.w, end, children, node.has_terminal, prefix);
+            self.nodes[number as usize] = end as u32;
+            end += node_bytes_for(children, node.has_terminal, prefix.len());
+            let mut heir = node.heir;
+            while heir != NONE {
+                let node = self.sketch.branches[heir as usize];
+                order.push(node.entries as usize, heir);
+                heir = node.sibling;
+            }
+            // The last child of an open node is the next open one.
+            if node.entries == 0
+                && let Some(number) = open.next()
+            {
+                let first = self.sketch.branches[number as usize].first as usize;
+                order.push(self.places.len() - first, number);
+            }
+        }
+        end
+    }
+
+    /// Writes the leaves from `start` on; returns where they end.
+    fn put_leaves(&self, start: usize) -> usize {
+        let mut pen = Pen::new(self.blob.w, start);
+        for (place, hook) in self.places.iter().zip(&self.sketch.hooks) {
+            let above = self.above(*hook);
+            self.hang(*hook, above, *place, ptr::leaf(pen.at()));
+            leaf::write_narrow(&mut pen, self.text, *place, above);
+        }
+        pen.finish()
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +129,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Cursor, Rebase, Scratch};
+    use super::super::{Cursor, Rebase, Scratch, Words};
     use super::*;
 
     type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -279,6 +158,12 @@ mod tests {
         ]
     }
 
+    fn sketch_of(places: &[Place]) -> Sketch {
+        let mut sketch = Sketch::default();
+        places.iter().for_each(|place| sketch.add(*place));
+        sketch
+    }
+
     fn image(words: Words<'_>) -> Vec<u8> {
         let mut image = Vec::new();
         words.image(Blob::new(words).heap_end() as usize, &mut image);
@@ -301,40 +186,56 @@ mod tests {
                 blob.insert(&key[lead.len()..], Some(1 << 40), value).unwrap();
             }
             blob.pack(packed.words(), Rebase::default()).unwrap();
-            build(built.words(), blob, &text, &places, lead.len(), 1 << 40).unwrap();
-            Blob::new(built.words()).verify(BLOB_BYTES, Some((7, 99))).unwrap();
-            prop_assert_eq!(image(built.words()), image(packed.words()));
+            let built = Blob::new(built.words());
+            let empty = || {
+                built.init(Kind::Leaf, 0, 7, 99);
+                built.set_below(Below::new(1000, false));
+            };
+            empty();
+            build(built, &text, &places, &sketch_of(&places), lead.len(), 1 << 40);
+            built.verify(BLOB_BYTES, Some((7, 99))).unwrap();
+            prop_assert_eq!(image(built.w), image(packed.words()));
 
-            // Without a base the gauge is exact, after each record.
-            let mut gauge = Gauge::default();
+            // The sketch is exact, before each record and after it.
+            let mut sketch = Sketch::default();
             for upto in 1..=places.len() {
-                gauge.add(places[upto - 1]);
-                build(built.words(), blob, &text, &places[..upto], 0, 5).unwrap();
-                prop_assert_eq!(gauge.bytes(), Blob::new(built.words()).heap_end() as usize, "{} records", upto);
-                prop_assert!(gauge.is_over(gauge.bytes() - 1) && !gauge.is_over(gauge.bytes()));
+                let next = places[upto - 1];
+                for base in [0, lead.len()] {
+                    empty();
+                    build(built, &text, &places[..upto], &sketch_of(&places[..upto]), base, 5);
+                    built.verify(BLOB_BYTES, Some((7, 99))).unwrap();
+                    let bytes = built.heap_end() as usize;
+                    prop_assert_eq!(sketch_of(&places[..upto]).bytes(base), bytes, "{} records", upto);
+                    prop_assert!(base > 0 || sketch.has_room(next, bytes) && !sketch.has_room(next, bytes - 1));
+                }
+                sketch.add(next);
+                prop_assert!(sketch.base_max() >= lead.len());
             }
         }
     }
 
     #[test]
-    fn too_much_is_refused() {
+    fn what_has_no_room_does_not_fit() {
         let model: Model = (0..2_000u32).map(|n| (n.to_be_bytes().to_vec(), vec![7; 60])).collect();
         let (text, places) = text_of(&model);
-        let (like, built) = (Scratch::new(), Scratch::new());
-        let blob = Blob::new(like.words());
+        let built = Scratch::new();
+        let blob = Blob::new(built.words());
         blob.init(Kind::Leaf, 0, 7, 99);
-        assert!(build(built.words(), blob, &text, &places, 0, 5).is_err());
-        let mut gauge = Gauge::default();
+        blob.set_below(Below::new(4, false));
+        let mut sketch = Sketch::default();
         let fits = places.iter().take_while(|place| {
-            gauge.add(**place);
-            gauge.bytes() <= BLOB_BYTES
+            let has_room = sketch.has_room(**place, BLOB_BYTES);
+            sketch.add(**place);
+            has_room
         });
         let fits = fits.count();
         assert!(fits > 500);
-        build(built.words(), blob, &text, &places[..fits], 0, 5).unwrap();
-        assert!(build(built.words(), blob, &text, &places[..fits + 1], 0, 5).is_err());
-        let mut cursor = Cursor::new(Blob::new(built.words()));
-        cursor.first();
-        assert_eq!(cursor.key(), [0; 4]);
+        assert!(sketch.bytes(0) > BLOB_BYTES);
+        build(blob, &text, &places[..fits], &sketch_of(&places[..fits]), 0, 5);
+        assert!(blob.heap_end() as usize <= BLOB_BYTES);
+        blob.verify(BLOB_BYTES, Some((7, 99))).unwrap();
+        let mut cursor = Cursor::new(blob);
+        cursor.last();
+        assert_eq!(cursor.key(), (fits as u32 - 1).to_be_bytes());
     }
 }

@@ -8,6 +8,8 @@
 //! ```
 
 use super::header::Blob;
+use super::pen::Pen;
+use super::sketch::Place;
 use super::words::Words;
 
 const VALUE_SHIFT: u32 = 14;
@@ -152,15 +154,14 @@ pub(super) const fn narrow_bytes(suffix: usize, value: usize) -> usize {
     leaf_bytes(VersionKind::Narrow as usize * 4, suffix, value)
 }
 
-/// Appends the bytes of a leaf that has the blob's version base as its version to `out`, of which it begins at a multiple of
-/// four.
-pub(super) fn append(suffix: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    let end = out.len() + narrow_bytes(suffix.len(), value.len());
-    let head = head_of(VersionKind::Narrow, suffix.len(), value.len());
-    out.extend_from_slice(&u64::from(head).to_le_bytes());
-    out.extend_from_slice(suffix);
-    out.extend_from_slice(value);
-    out.resize(end, 0);
+/// Writes the leaf of a record, to which `above` bytes of its key lead, with the blob's version base as its version.
+#[inline(always)]
+pub(super) fn write_narrow(pen: &mut Pen<'_>, text: &[u8], place: Place, above: usize) {
+    let (suffix, value) = (&place.key(text)[above..], place.value(text));
+    pen.put(&u64::from(head_of(VersionKind::Narrow, suffix.len(), value.len())).to_le_bytes());
+    pen.put(suffix);
+    pen.put(value);
+    pen.align();
 }
 
 /// Size of the leaf that [`copy`] would make of `from`, with `suffix` bytes of suffix and versions deltas to `base`.

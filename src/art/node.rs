@@ -414,6 +414,18 @@ impl Node {
         }
     }
 
+    /// Puts the child with this index in key order into its place.
+    #[inline(always)]
+    pub(super) fn put_child(self, w: Words<'_>, index: usize, byte: u8, ptr: u16) {
+        let kind = self.kind();
+        if kind == KIND_256 {
+            w.set_u16(self.offset + 4 + 2 * usize::from(byte), ptr);
+        } else {
+            w.set_u8(self.offset + 4 + index, byte);
+            w.set_u16(self.offset + POINTERS_AT[kind] + 2 * index, ptr);
+        }
+    }
+
     /// Puts a child in behind all others; returns its slot.
     pub(super) fn push_child(&mut self, w: Words<'_>, byte: u8, ptr: u16) -> usize {
         let (kind, children) = (self.kind(), self.children());
@@ -446,9 +458,7 @@ pub(super) fn node_bytes_for(children: usize, terminal: bool, prefix: usize) -> 
 fn write_empty(w: Words<'_>, offset: usize, kind: usize, terminal: bool, prefix: usize) -> Node {
     let head = kind as u32 | if terminal { TERMINAL } else { 0 } | (prefix as u32) << PREFIX_SHIFT;
     let node = Node { offset, head };
-    for at in (offset + 4..node.prefix_at()).step_by(4) {
-        w.set_u32(at, 0);
-    }
+    w.clear(offset + 4, node.prefix_at());
     w.set_u32(offset, head);
     node
 }
@@ -456,6 +466,17 @@ fn write_empty(w: Words<'_>, offset: usize, kind: usize, terminal: bool, prefix:
 /// Writes a childless node for so many children at `offset`, its prefix bytes left to the caller.
 pub(super) fn create_at(w: Words<'_>, offset: usize, children: usize, terminal: bool, prefix: usize) -> Node {
     write_empty(w, offset, kind_for(children), terminal, prefix)
+}
+
+/// Writes a node that has so many children, which [`put_child`](Node::put_child) puts in their places.
+pub(super) fn create_full(w: Words<'_>, offset: usize, children: usize, terminal: bool, prefix: &[u8]) {
+    let mut node = create_at(w, offset, children, terminal, prefix.len());
+    node.set_children(w, children);
+    if !prefix.is_empty() {
+        // The last word is written whole first, so that padding is zero.
+        w.set_u32(offset + node.bytes() - 4, 0);
+        w.write(node.prefix_at(), prefix);
+    }
 }
 
 /// Allocates a childless node for so many children.

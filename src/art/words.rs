@@ -228,16 +228,31 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Writes many `bytes` at `offset`, a multiple of four.
-    pub(crate) fn write_long(self, offset: usize, bytes: &[u8]) {
-        let (head, rest) = bytes.split_at(bytes.len().min(offset & 4));
-        self.write(offset, head);
-        let start = (offset + head.len()) >> 3;
-        let (words, tail) = rest.as_chunks::<8>();
-        for (index, word) in words.iter().enumerate() {
-            self.set_word(start + index, u64::from_le_bytes(*word));
+    /// Writes zeros from `start` to `end`, both multiples of four.
+    pub(super) fn clear(self, start: usize, end: usize) {
+        let mut at = start;
+        if at & 4 != 0 && at < end {
+            self.set_u32(at, 0);
+            at += 4;
         }
-        self.write((start + words.len()) * 8, tail);
+        while at + 8 <= end {
+            self.set_word(at >> 3, 0);
+            at += 8;
+        }
+        if at < end {
+            self.set_u32(at, 0);
+        }
+    }
+
+    /// Writes whole words from the word `index` on.
+    ///
+    /// # Panics
+    /// If they do not lie in the slot.
+    #[inline]
+    pub(super) fn set_words(self, index: usize, words: &[[u8; 8]]) {
+        for (place, word) in self.0[index..index + words.len()].iter().zip(words) {
+            place.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+        }
     }
 
     /// Moves `len` bytes from `source` down to `target` (`target <= source`), any alignment.
@@ -371,14 +386,24 @@ mod tests {
                 expected[offset..offset + len].copy_from_slice(&bytes);
                 assert_eq!(out, expected, "offset {offset} len {len}");
                 assert!(words.equals(offset, &bytes));
-                if offset.is_multiple_of(4) {
-                    words.write(offset, &vec![0x11; len]);
-                    words.write_long(offset, &bytes);
-                    out.clear();
-                    words.append_to(0, 80, &mut out);
-                    assert_eq!(out, expected, "long: offset {offset} len {len}");
-                }
             }
+        }
+    }
+
+    #[test]
+    fn clearing_leaves_what_is_beside() {
+        for (start, end) in
+            (0..24).step_by(4).flat_map(|start| (start..32).step_by(4).map(move |end| (start, end)))
+        {
+            let scratch = Scratch::new();
+            let words = scratch.words();
+            words.write(0, &[0xEE; 40]);
+            words.clear(start, end);
+            let mut out = Vec::new();
+            words.append_to(0, 40, &mut out);
+            let mut expected = [0xEE; 40];
+            expected[start..end].fill(0);
+            assert_eq!(out, expected, "{start} to {end}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Loads of sorted records: what fills a leaf blob is built as one, aside, and put into an empty one in a commit of its own.
+//! Loads of sorted records: what fills a leaf blob is drawn up as one, and written into an empty one in a commit of its own.
 //!
 //! Each commit is an ordinary batch record, appended and applied under the leaf blob's latch (E1): so nothing is new to
 //! checkpoints, recovery and readers. The empty leaf blob is cut off what is there before, which alters no content. Where
@@ -12,7 +12,7 @@ use crate::buffer::Claim;
 use crate::error::{Error, Result};
 use crate::journal::{Durability, Journal, Kind, Puts, Reservation};
 use crate::limits::{BLOB_BYTES, RECORD_BYTES_MAX};
-use crate::tree::{Gap, Gauge, Place, Stop, Tries, common_prefix};
+use crate::tree::{Gap, Place, Sketch, Stop, Tries, common_prefix};
 
 use super::commit::{Condition, check_key, check_value};
 use super::plan::show;
@@ -24,6 +24,8 @@ const WORTH_BYTES: usize = BLOB_BYTES / 2;
 /// Payload of one commit: keys that share long beginnings take more room there than in a blob.
 const PAYLOAD_BYTES: usize = 1 << 20;
 const _: () = assert!(2 * PAYLOAD_BYTES < RECORD_BYTES_MAX);
+/// So much is buffered on the way before it is written out: to wake who does that takes a twelfth of a commit.
+const WRITE_BYTES: usize = 512 << 10;
 /// Cuts that one commit makes before its records are put one by one: two do unless others write there.
 const CUTS_MAX: u32 = 4;
 
@@ -34,7 +36,8 @@ pub(crate) struct Bulk {
     puts: Puts,
     /// Those of `puts`.
     places: Vec<Place>,
-    gauge: Gauge,
+    /// Of the blob of `places`.
+    sketch: Sketch,
     committed: u64,
     sequence: u64,
 }
@@ -52,13 +55,13 @@ enum Step {
 impl Bulk {
     pub(crate) fn new(engine: &Engine, tree: Arc<TreeState>, durability: Option<Durability>) -> Self {
         Self {
-            tree,
             durability: durability.unwrap_or(engine.settings.durability),
-            puts: Puts::new(),
+            puts: Puts::new(tree.id),
             places: Vec::new(),
-            gauge: Gauge::default(),
+            sketch: Sketch::default(),
             committed: 0,
             sequence: 0,
+            tree,
         }
     }
 
@@ -69,37 +72,24 @@ impl Bulk {
     /// Takes the next record; commits those before it if it does not fit in a blob with them. After an error it is not taken.
     pub(crate) fn push(&mut self, engine: &Engine, key: &[u8], value: &[u8]) -> Result<()> {
         check_key(key).and_then(|()| check_value(key, value)).map_err(|error| self.at_record(error))?;
-        let place = |common: usize, (key_at, value_at): (u32, u32)| Place {
-            key_at,
-            value_at,
-            key_len: key.len() as u16,
-            value_len: value.len() as u16,
-            common: common as u16,
-        };
-        let mut common = 0;
+        let (key_len, value_len) = (key.len() as u16, value.len() as u16);
+        let mut place = Place { key_at: 0, value_at: 0, key_len, value_len, common: 0 };
         if let Some(last) = self.places.last().map(|last| last.key(self.puts.text())) {
-            common = common_prefix(last, key);
+            let common = common_prefix(last, key);
             if key.get(common) <= last.get(common) {
                 let (key, last) = (show(key), show(last));
                 let what = format_args!("key \"{key}\" is not above \"{last}\", which came before it");
                 return Err(self.at_record(Error::invalid(what)));
             }
-            self.gauge.add(place(common, (0, 0)));
-            if self.gauge.is_over(FILL_BYTES) || self.puts.len() > PAYLOAD_BYTES {
-                let outcome = self.commit(engine, Some(key));
-                self.gauge.clear();
-                if outcome.is_err() {
-                    self.places.iter().for_each(|place| self.gauge.add(*place));
-                }
-                outcome?;
-                common = 0;
+            place.common = common as u16;
+            if !self.sketch.has_room(place, FILL_BYTES) || self.puts.len() > PAYLOAD_BYTES {
+                self.commit(engine, Some(key))?;
+                place.common = 0;
             }
         }
-        if self.places.is_empty() {
-            self.gauge.add(place(0, (0, 0)));
-        }
-        let at = self.puts.push(self.tree.id, key, value);
-        self.places.push(place(common, at));
+        (place.key_at, place.value_at) = self.puts.push(key, value);
+        self.sketch.add(place);
+        self.places.push(place);
         Ok(())
     }
 
@@ -107,7 +97,6 @@ impl Bulk {
     pub(crate) fn finish(&mut self, engine: &Engine) -> Result<u64> {
         if !self.places.is_empty() {
             self.commit(engine, None)?;
-            self.gauge.clear();
         }
         engine.check_open()?;
         engine.make_durable(self.sequence, self.durability).map_err(|error| self.stopped(error))?;
@@ -133,21 +122,23 @@ impl Bulk {
         self.sequence = sequence.map_err(|error| self.stopped(error))?;
         self.committed += self.places.len() as u64;
         self.places.clear();
+        self.sketch.clear();
         self.puts.clear();
         Ok(())
     }
 
-    /// What commits on the way are made with: the last one waits for all.
+    /// What commits on the way are made with: the last one waits for all, or has all written out that it would.
     fn on_the_way(&self) -> Durability {
-        match self.durability {
-            Durability::Sync => Durability::Batched { bytes: PAYLOAD_BYTES, interval: None },
-            batched @ Durability::Batched { .. } => batched,
-        }
+        let bytes = match self.durability {
+            Durability::Sync => WRITE_BYTES,
+            Durability::Batched { bytes, .. } => bytes.max(WRITE_BYTES),
+        };
+        Durability::Batched { bytes, interval: None }
     }
 
     /// Commits the records as one. None: they are to be put one by one.
     fn fill(&mut self, engine: &Engine, next: Option<&[u8]>) -> Result<Option<u64>> {
-        let is_large = self.gauge.bytes() > WORTH_BYTES;
+        let is_large = self.sketch.bytes(0) > WORTH_BYTES;
         let journal = engine.journal()?;
         engine.check_open()?;
         engine.admit(journal, false)?;
@@ -215,13 +206,14 @@ impl Bulk {
         if let Gap::Cut(at) = gap {
             return Ok(Step::Cut(at));
         }
-        // Nothing fails from the record on.
-        let (Some(built), Some(reservation)) = (leaf.build(text, &self.places), reservation.take()) else {
+        if !leaf.takes(&self.sketch) {
             return Ok(Step::Among);
-        };
+        }
+        // Nothing fails from the record on.
+        let Some(reservation) = reservation.take() else { return Ok(Step::Among) };
         let _watch = journal.watch();
         let sequence = journal.append(reservation, Kind::Batch, self.puts.payload()).sequence;
-        leaf.install_built(&built, sequence);
+        leaf.put_all(self.puts.text(), &self.places, &self.sketch, sequence);
         Ok(Step::Done(sequence))
     }
 

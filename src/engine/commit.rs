@@ -113,32 +113,36 @@ thread_local! {
 }
 
 /// Checks a key against its limits.
+#[inline]
 pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX { Err(bad_key(key)) } else { Ok(()) }
+}
+
+#[cold]
+fn bad_key(key: &[u8]) -> Error {
     if key.is_empty() {
-        return Err(Error::invalid("the key is empty: keys have 1 to 8192 bytes"));
+        return Error::invalid("the key is empty: keys have 1 to 8192 bytes");
     }
-    if key.len() > KEY_BYTES_MAX {
-        let what = format_args!(
-            "the key of {} bytes that starts {:?} is over the limit of {KEY_BYTES_MAX}",
-            key.len(),
-            key[..32].escape_ascii().to_string()
-        );
-        return Err(Error::invalid(what));
-    }
-    Ok(())
+    Error::invalid(format_args!(
+        "the key of {} bytes that starts {:?} is over the limit of {KEY_BYTES_MAX}",
+        key.len(),
+        key[..32].escape_ascii().to_string()
+    ))
 }
 
 /// Checks a value against its limit.
+#[inline]
 pub(crate) fn check_value(key: &[u8], value: &[u8]) -> Result<()> {
-    if value.len() > VALUE_BYTES_MAX {
-        let what = format_args!(
-            "the value of {} bytes for key {:?} is over the limit of {VALUE_BYTES_MAX}",
-            value.len(),
-            key[..key.len().min(64)].escape_ascii().to_string()
-        );
-        return Err(Error::invalid(what));
-    }
-    Ok(())
+    if value.len() > VALUE_BYTES_MAX { Err(bad_value(key, value)) } else { Ok(()) }
+}
+
+#[cold]
+fn bad_value(key: &[u8], value: &[u8]) -> Error {
+    Error::invalid(format_args!(
+        "the value of {} bytes for key {:?} is over the limit of {VALUE_BYTES_MAX}",
+        value.len(),
+        key[..key.len().min(64)].escape_ascii().to_string()
+    ))
 }
 
 impl Engine {

@@ -78,7 +78,7 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
         self.write_zeros(offset, bytes)
     }
-    /// Writes zeros, in pieces of up to [`ZEROS_BYTES`]: unlike [`allocate`](Self::allocate) it leaves the file system nothing to
+    /// Writes zeros, in pieces of 1 MiB: unlike [`allocate`](Self::allocate) it leaves the file system nothing to
     /// note about these blocks when they are written again.
     fn write_zeros(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let zeros = vec![0; bytes.min(ZEROS_BYTES) as usize];

@@ -197,7 +197,7 @@ pub(super) fn decode_bridge(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_le_bytes)
 }
 
-pub(super) fn put_bytes(bytes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
+fn put_bytes(bytes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     debug_assert!(bytes.len() <= bytes_max, "checked by the caller of the journal");
     varint::put(bytes.len() as u32, out);
     out.extend_from_slice(bytes);

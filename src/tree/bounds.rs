@@ -16,10 +16,21 @@ pub(super) fn succeed(prefix: &mut Vec<u8>) -> bool {
 
 /// How many leading bytes two keys share.
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let most = a.len().min(b.len());
+    let (a, b) = (&a[..most], &b[..most]);
     // Eight at a time: neighbouring keys share most of theirs.
-    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
-    let same = words.take_while(|(x, y)| x == y).count() * 8;
-    same + a[same..].iter().zip(&b[same..]).take_while(|(x, y)| x == y).count()
+    let differing = |a: &[u8; 8], b: &[u8; 8]| u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+    for (at, (x, y)) in a.as_chunks().0.iter().zip(b.as_chunks().0).enumerate() {
+        let differing = differing(x, y);
+        if differing != 0 {
+            return at * 8 + differing.trailing_zeros() as usize / 8;
+        }
+    }
+    // The last eight: those among them that were compared are the same.
+    match (a.last_chunk(), b.last_chunk()) {
+        (Some(x), Some(y)) => most - 8 + differing(x, y).trailing_zeros() as usize / 8,
+        _ => a.iter().zip(b).take_while(|(x, y)| x == y).count(),
+    }
 }
 
 /// The shortest key that is above `below` and at most `from`; `below < from`.

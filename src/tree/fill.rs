@@ -1,10 +1,10 @@
-//! Filling an empty leaf blob with sorted records that were built into one blob aside.
+//! Filling an empty leaf blob with sorted records.
 
-use crate::art::{Blob, Cursor, Scratch, build};
-pub(crate) use crate::art::{Gauge, Place};
+use crate::art::{Blob, Cursor, Words, build};
+pub(crate) use crate::art::{Place, Sketch};
+use crate::limits::BLOB_BYTES;
 
 use super::bounds::separator;
-use super::split::install;
 use super::write::{Fences, LockedLeaf};
 
 /// What a latched leaf blob is to records that would fill one.
@@ -47,17 +47,17 @@ impl LockedLeaf<'_> {
         }
     }
 
-    /// Builds the blob of the records at these places of the text, which the empty leaf blob's range holds. None: they do not
-    /// fit into one.
-    pub(crate) fn build(&self, text: &[u8], places: &[Place]) -> Option<Scratch> {
-        let built = Scratch::new();
-        build(built.words(), self.blob(), text, places, self.base(), 0).ok().map(|()| built)
+    /// Whether the records that the sketch was drawn of fit into it, where its range holds them all.
+    pub(crate) fn takes(&self, sketch: &Sketch) -> bool {
+        self.base() <= sketch.base_max() && sketch.bytes(self.base()) <= BLOB_BYTES
     }
 
-    /// Puts what was built in place, all at this version.
-    pub(crate) fn install_built(&mut self, built: &Scratch, version: u64) {
-        // Versions are differences to the base.
-        Blob::new(built.words()).set_version_base(version);
-        install(self.guard_mut(), built);
+    /// Fills the empty leaf blob, which [`takes`](Self::takes) them, with the records at these places of the text, all at this
+    /// version.
+    pub(crate) fn put_all(&mut self, text: &[u8], places: &[Place], sketch: &Sketch, version: u64) {
+        let base = self.base();
+        let guard = self.guard_mut();
+        guard.expect(sketch.bytes(base));
+        build(Blob::new(Words::new(guard.modify())), text, places, sketch, base, version);
     }
 }

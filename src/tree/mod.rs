@@ -43,7 +43,7 @@ mod write;
 pub(crate) use bounds::{common_prefix, successor};
 pub(crate) use compact::Place as CompactPlace;
 pub(crate) use count::{Counted, Part};
-pub(crate) use fill::{Gap, Gauge, Place};
+pub(crate) use fill::{Gap, Place, Sketch};
 pub(crate) use image::Format;
 pub(crate) use life::Life;
 pub(crate) use mounts::Mount;
