@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::limits::BLOB_BYTES;
+use crate::sync::thread_local;
 
 /// Weights by the nodes' offsets, of which each is a multiple of four.
 ///
