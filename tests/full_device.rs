@@ -123,6 +123,45 @@ fn a_full_database_can_be_read_and_emptied_on_a_device_that_stays_full() {
     });
 }
 
+/// What deletes free lies in gaps between what is left: new records find that too, not only what one end of the file has.
+#[test]
+fn a_full_device_takes_as_much_again_as_was_deleted() {
+    watched("refills", || {
+        let mut dice = Dice(common::seed());
+        for round in 0..cases(4) {
+            let storage = FaultStorage::new();
+            let durability = match round % 2 {
+                0 => Durability::Sync,
+                _ => Durability::Batched { bytes: 4096, interval: None },
+            };
+            let db = small(&storage).durability(durability).background(round % 4 >= 2).open("").unwrap();
+            let tree = db.default_tree();
+            storage.set_full(Some((4 << 20) + dice.below(12 << 20) as u64));
+            let mut model = Model::new();
+            let mut first = 0;
+            for refill in 0..4 {
+                fill(&tree, &mut model, &mut dice);
+                let bytes: usize = model.iter().map(|(key, value)| key.len() + value.len()).sum();
+                if refill == 0 {
+                    first = bytes;
+                }
+                assert!(
+                    bytes * 3 > first * 2,
+                    "refill {refill} of round {round}: {bytes} bytes after {first}"
+                );
+                read_all(&db, &model, &mut dice);
+                for key in model.keys().filter(|_| dice.below(8) > 0).cloned().collect::<Vec<_>>() {
+                    assert!(tree.delete(&key).unwrap_or_else(|error| panic!("delete: {error}")));
+                    model.remove(&key);
+                }
+            }
+            assert_sound(&db);
+            db.sync().unwrap();
+            crash(&storage, u64::MAX, &model, &mut dice);
+        }
+    });
+}
+
 /// Filled up by others: the space that the database has is all that there will be.
 #[test]
 fn a_device_filled_by_others_lets_deletes_and_checkpoints_go_on() {

@@ -132,7 +132,7 @@ impl Buffer {
     }
 
     /// Units that all images still to be written take at the most.
-    fn unwritten_units(&self) -> u64 {
+    pub(crate) fn unwritten_units(&self) -> u64 {
         (self.dirty_bytes() + self.cut.shadow_bytes()) / BLOCK_BYTES as u64
     }
 

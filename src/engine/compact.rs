@@ -26,10 +26,7 @@ impl Engine {
         }
         let mut turn = self.turn.lock();
         self.check_open()?;
-        self.store.set_lowest_first(true);
-        let outcome = self.shrink_file(&mut turn);
-        self.store.set_lowest_first(false);
-        outcome
+        self.shrink_file(&mut turn, 0)
     }
 
     fn compact_tree(&self, tree: &TreeState) -> Result<()> {
@@ -45,22 +42,38 @@ impl Engine {
         Ok(())
     }
 
-    fn shrink_file(&self, turn: &mut super::Turn) -> Result<()> {
+    /// Moves blobs forward from the end of the data file, and cuts it, until it is no longer than `goal` units or than its
+    /// contents need. What is moved was behind `goal`, and where it goes was free: so this writes no more than it gives back.
+    pub(super) fn shrink_file(&self, turn: &mut super::Turn, goal: u64) -> Result<()> {
+        self.store.set_lowest_first(true);
+        let outcome = self.move_forward(turn, goal);
+        self.store.set_lowest_first(false);
+        outcome
+    }
+
+    fn move_forward(&self, turn: &mut super::Turn, goal: u64) -> Result<()> {
         self.checkpoint_in_turn(turn, false)?;
         for _ in 0..ROUNDS_MAX {
             let stats = self.store.stats();
-            let used = stats.file_units - stats.free_units - stats.dead_units;
             // What does not fit a gap goes to the end once more and finds the space that this round frees in the next.
-            if stats.file_units <= used + used / SLACK + self.buffer.units_to_keep() {
+            if self.excess_units() == 0 || stats.file_units <= goal {
                 return Ok(());
             }
-            let bound = u32::try_from(used).map_err(|_| Error::invalid("the data file is too long"))?;
+            let bound = u32::try_from(stats.used_units().max(goal))
+                .map_err(|_| Error::invalid("the data file is too long"))?;
             for id in self.store.blobs_above(bound) {
                 self.rewrite(turn, id)?;
             }
             self.checkpoint_in_turn(turn, false)?;
         }
         Ok(())
+    }
+
+    /// By how many units the data file is longer than it has to be.
+    pub(super) fn excess_units(&self) -> u64 {
+        let stats = self.store.stats();
+        let used = stats.used_units();
+        stats.file_units.saturating_sub(used + used / SLACK + self.buffer.units_to_keep())
     }
 
     /// Marks a blob dirty, so that the next checkpoint writes it elsewhere.

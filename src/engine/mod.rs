@@ -120,6 +120,8 @@ struct Turn {
     sealed: bool,
     /// A cut that found the device full.
     open: Option<checkpoint::OpenCut>,
+    /// By so many units the data file is longer than it has to be, and moving blobs did not help.
+    stuck: u64,
 }
 
 /// What the background thread is asked for, and what writers wait for.

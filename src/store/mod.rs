@@ -90,6 +90,13 @@ pub(crate) struct StoreStats {
     pub(crate) blob_writes: u64,
 }
 
+impl StoreStats {
+    /// Blocks that hold something for good.
+    pub(crate) fn used_units(&self) -> u64 {
+        self.file_units - self.free_units - self.dead_units
+    }
+}
+
 /// An open data file.
 pub(crate) struct Store {
     file: DataFile,
