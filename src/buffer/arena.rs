@@ -11,7 +11,7 @@
 use super::slab::Slab;
 use crate::limits::{BLOB_BYTES, BLOBS_MAX, BLOCK_BYTES};
 use crate::store::BlobId;
-use crate::sync::{AtomicU64, SlotWord, SlotWords};
+use crate::sync::{SlotWord, SlotWords};
 
 /// Zeroed words from memory that the system commits on first touch where it can.
 pub(super) fn zeroed_words(count: usize) -> Box<[SlotWord]> {
@@ -22,18 +22,6 @@ pub(super) fn zeroed_words(count: usize) -> Box<[SlotWord]> {
     // same bit validity as `u64` and, asserted above, the same size and alignment, so the allocation's layout
     // is unchanged.
     unsafe { Box::from_raw(Box::into_raw(words) as *mut [SlotWord]) }
-}
-
-/// State words of slots, all zero.
-#[cfg(not(any(loom, shuttle)))]
-pub(super) fn state_words(count: usize) -> Box<[AtomicU64]> {
-    zeroed_words(count)
-}
-
-/// Those of a model checker are more than a word each.
-#[cfg(any(loom, shuttle))]
-pub(super) fn state_words(count: usize) -> Box<[AtomicU64]> {
-    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 /// Slots of a database. Model checkers run small ones many times.

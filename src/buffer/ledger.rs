@@ -6,7 +6,7 @@
 //! [`Ledger::update`], which adds the difference. Pages change under the slot's exclusive latch only; a blob
 //! becomes dirty under that latch, or when the write of its image for a cut fails.
 
-use super::arena::state_words;
+use super::state::StateWords;
 use crate::limits::{BLOB_BYTES, BLOCK_BYTES};
 use crate::store::BlobId;
 use crate::sync::{AtomicU64, Ordering};
@@ -72,7 +72,7 @@ fn settled(sum: &AtomicU64) -> u64 {
 
 /// The words of all slots.
 pub(super) struct Ledger {
-    entries: Box<[AtomicU64]>,
+    entries: StateWords,
     committed_bytes: AtomicU64,
     dirty_bytes: AtomicU64,
 }
@@ -80,7 +80,7 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(slots: usize) -> Self {
         let (committed_bytes, dirty_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { entries: state_words(slots), committed_bytes, dirty_bytes }
+        Self { entries: StateWords::new(slots), committed_bytes, dirty_bytes }
     }
 
     pub(super) fn get(&self, id: BlobId) -> Entry {

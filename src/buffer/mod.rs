@@ -28,6 +28,7 @@ mod reserve;
 mod shadow;
 mod slab;
 mod space;
+mod state;
 #[cfg(test)]
 mod tests;
 mod waits;

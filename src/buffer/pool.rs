@@ -8,13 +8,14 @@
 //! - Committed pages, shadows and charged bytes stay within the budget, but for what operations under way
 //!   add; table and state words come on top (`state_bytes`).
 
-use super::arena::{Arena, SLOTS, state_words};
+use super::arena::{Arena, SLOTS};
 use super::cut::Cut;
 use super::evict::Ring;
 use super::images::Images;
 use super::latch::{Latch, Place, Refusal};
 use super::ledger::Ledger;
 use super::load::{Loading, Scratch};
+use super::state::StateWords;
 use super::waits::{Meter, Waits};
 use super::{Exclusive, Fault, ImageFormat, Optimistic, Shared};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,7 +29,7 @@ pub(crate) struct Buffer {
     pub(super) store: Arc<dyn Images>,
     pub(super) format: Box<dyn ImageFormat>,
     pub(super) arena: Arena,
-    latches: Box<[AtomicU64]>,
+    latches: StateWords,
     pub(super) ledger: Ledger,
     pub(super) budget_bytes: u64,
     /// Memory outside slots and shadows that counts against the budget.
@@ -104,7 +105,7 @@ impl Buffer {
         Self {
             store,
             format,
-            latches: state_words(slots),
+            latches: StateWords::new(slots),
             ledger: Ledger::new(slots),
             arena,
             budget_bytes,
