@@ -17,6 +17,60 @@ fn kind<T: std::fmt::Debug>(outcome: ramus::Result<T>) -> ErrorKind {
     outcome.unwrap_err().kind()
 }
 
+/// A range that is deleted takes with it what is mounted in it, in one leaf blob and in many, and leaves no blob behind.
+#[test]
+fn ranges_with_directories_that_moved_there_go_whole() {
+    for (low, high) in [("k/01002", "k/01105"), ("k/00502", "k/03505")] {
+        let storage = FaultStorage::new();
+        let db = small(&storage).open("").unwrap();
+        let tree = db.default_tree();
+        for n in 0..4000 {
+            tree.put(format!("k/{n:05}"), [7; 40]).unwrap();
+        }
+        for dir in 0..40 {
+            for n in 0..300 {
+                tree.put(format!("d{dir}/{n:03}"), [7; 100]).unwrap();
+            }
+            tree.rename_prefix(format!("d{dir}/"), format!("k/{:05}/", dir * 100 + 3), FAIL).unwrap();
+        }
+        let mut expected = records(&tree).unwrap();
+        expected.retain(|key, _| key.as_slice() < low.as_bytes() || key.as_slice() >= high.as_bytes());
+        tree.delete_range(low..high).unwrap();
+        assert!(records(&tree).unwrap() == expected);
+        assert_sound(&db);
+        // A few records and one directory each, most of them in one leaf blob.
+        for dir in (1..40).map(|dir| dir * 100) {
+            let (low, high) = (format!("k/{:05}", dir + 2), format!("k/{:05}", dir + 5));
+            tree.delete_range(low.as_bytes()..high.as_bytes()).unwrap();
+            expected.retain(|key, _| key.as_slice() < low.as_bytes() || key.as_slice() >= high.as_bytes());
+        }
+        assert!(records(&tree).unwrap() == expected);
+        assert_sound(&db);
+        db.checkpoint().unwrap();
+        assert_sound(&db);
+    }
+}
+
+/// Blobs that lost most of what they held to deletes of small directories are merged, without a background thread too.
+#[test]
+fn small_directories_that_go_leave_no_sparse_blobs() {
+    let storage = FaultStorage::new();
+    let db = small(&storage).open("").unwrap();
+    let tree = db.default_tree();
+    // From everywhere, so that no blob is cut inside a directory: that would have its neighbours merged too.
+    for n in (0..4000).map(|n| n * 1_237 % 4000) {
+        tree.put(format!("d{:03}/{}", n / 10, n % 10), [7; 200]).unwrap();
+    }
+    let leaf_blobs = || db.survey().unwrap().survey.unwrap().leaf_blobs;
+    let before = leaf_blobs();
+    for dir in (0..400).filter(|dir| dir % 10 > 0) {
+        tree.delete_prefix(format!("d{dir:03}/")).unwrap();
+    }
+    assert_eq!(tree.iter().count(), 400);
+    assert!(before >= 12 && leaf_blobs() <= before / 3, "{before} became {}", leaf_blobs());
+    assert_sound(&db);
+}
+
 #[test]
 fn what_is_no_move_is_refused_and_changes_nothing() {
     let db = Db::in_memory().unwrap();

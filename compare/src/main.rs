@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use ramus_compare::engines::Kind;
@@ -52,6 +52,12 @@ fn compare(args: &Args) -> Result<()> {
     bar.set_message("reading paths");
     let load_before = machine::load();
     let world = World::new(paths::read(&args.paths)?, args.keys)?;
+    ensure!(
+        !world.extra.is_empty(),
+        "{}: no paths are left beside the {} that are put: use a longer list, or fewer --keys",
+        args.paths.display(),
+        args.keys
+    );
     let kinds = args.kinds();
     // After every row, so that a run that is stopped leaves something.
     let report = |results: &Results| {

@@ -17,8 +17,8 @@ pub(crate) enum Keep {
     From,
 }
 
-/// A node on the way to a cut: the place of the slot that leads to it, its own, and the byte followed.
-type Step = (usize, usize, u8);
+/// A node on the way to a cut: its place, and the byte followed.
+type Step = (usize, u8);
 
 impl Blob<'_> {
     /// Drops all entries on the other side of `cut`.
@@ -54,7 +54,7 @@ impl Blob<'_> {
             if first > last {
                 return;
             }
-            path.push((slot, offset, first));
+            path.push((offset, first));
             if first == last {
                 let Found::At(child) = node.find(w, first) else { return };
                 (slot, low, high) = (child, under_low, under_high);
@@ -69,7 +69,7 @@ impl Blob<'_> {
                 self.prune_under(child, under_low, Keep::Below, &mut path.clone());
             }
             path.pop();
-            path.push((slot, offset, last));
+            path.push((offset, last));
             match Node::at(w, offset).find(w, last) {
                 Found::At(child) => self.prune_under(child, under_high, Keep::From, &mut path),
                 _ => self.unlink_empty(&path),
@@ -114,7 +114,7 @@ impl Blob<'_> {
                             }
                         }
                     }
-                    path.push((slot, offset, byte));
+                    path.push((offset, byte));
                     let Found::At(child) = node.find(w, byte) else { break keep };
                     (slot, rest) = (child, under);
                 }
@@ -126,7 +126,7 @@ impl Blob<'_> {
         };
         if whole != keep {
             match path.last() {
-                Some(&(_, offset, byte)) => Node::at(w, offset).remove_child(w, byte),
+                Some(&(offset, byte)) => Node::at(w, offset).remove_child(w, byte),
                 None => w.set_u16(AT_ROOT, 0),
             }
         }
@@ -136,13 +136,13 @@ impl Blob<'_> {
     /// Unlinks the nodes at the end of a path that nothing is below.
     fn unlink_empty(self, path: &[Step]) {
         let w = self.w;
-        for (depth, &(_, offset, _)) in path.iter().enumerate().rev() {
+        for (depth, &(offset, _)) in path.iter().enumerate().rev() {
             let node = Node::at(w, offset);
             if node.children() > 0 || node.has_terminal() {
                 break;
             }
             match depth.checked_sub(1).map(|above| path[above]) {
-                Some((_, above, byte)) => Node::at(w, above).remove_child(w, byte),
+                Some((above, byte)) => Node::at(w, above).remove_child(w, byte),
                 None => w.set_u16(AT_ROOT, 0),
             }
         }
@@ -170,7 +170,6 @@ impl Blob<'_> {
         Node::at(w, first).trim(self, left);
         w.set_u16(AT_ROOT, ptr);
         self.set_key_bytes(self.key_bytes().saturating_sub(self.entries() * bytes as u32));
-        self.set_last_inserted(0);
         if self.is_leaf() {
             self.set_below(self.below().over(bytes));
         }

@@ -118,7 +118,11 @@ fn take_range(blob: Blob<'_>, model: &mut Model, from: &[u8], to: Option<&[u8]>)
             stripped.prune(to, Keep::Below);
         }
         assert!(stripped.recount());
+        let longest = part.keys().map(Vec::len).max().unwrap_or(0);
+        let below = Below::new(longest, false);
+        stripped.set_below(below);
         if stripped.strip_front(bytes) {
+            assert_eq!(stripped.below(), below.over(bytes));
             check(stripped, &part.iter().map(|(key, at)| (key[bytes..].to_vec(), at.clone())).collect());
         } else {
             assert!(part.len() < 2, "{bytes} of {shared}");

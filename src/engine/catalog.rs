@@ -42,13 +42,10 @@ impl TreeState {
         &self.life
     }
 
-    /// An error once the tree was dropped.
+    /// An error once the tree was dropped, or a move in it broke off.
+    #[inline]
     pub(crate) fn check_alive(&self) -> Result<()> {
-        if self.life.has_ended() {
-            let what = format_args!("tree {:?} was dropped", self.name);
-            return Err(Error::new(ErrorKind::NotFound, what));
-        }
-        Ok(())
+        self.life.check(format_args!("tree {:?}", self.name))
     }
 }
 

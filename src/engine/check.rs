@@ -134,7 +134,7 @@ impl Engine {
         for tree in self.trees() {
             let walked = self.limb(&tree).walk(&mut |visit| visit.count(&mut stats));
             match walked {
-                Err(_) if tree.check_alive().is_err() => {}
+                Err(_) if tree.life().has_ended() => {}
                 outcome => outcome?,
             }
         }

@@ -20,7 +20,7 @@ impl Engine {
         self.reclaim()?;
         for tree in self.trees() {
             match self.compact_tree(&tree) {
-                Err(_) if tree.check_alive().is_err() => {}
+                Err(_) if tree.life().has_ended() => {}
                 outcome => outcome?,
             }
         }

@@ -60,6 +60,28 @@ impl<T> In<T> for Result<T, Stop> {
 /// The trees of a plan by their id.
 type Trees = BTreeMap<u32, Arc<TreeState>>;
 
+/// While it lives, directories move in these trees. What a panic leaves half-way is not read any more.
+pub(super) struct Moving<'t> {
+    trees: &'t Trees,
+    was_panicking: bool,
+}
+
+impl<'t> Moving<'t> {
+    pub(super) fn begin(trees: &'t Trees) -> Self {
+        trees.values().for_each(|tree| tree.life().begin_move());
+        Self { trees, was_panicking: std::thread::panicking() }
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        let is_torn = std::thread::panicking() && !self.was_panicking;
+        for tree in self.trees.values() {
+            if is_torn { tree.life().tear() } else { tree.life().end_move() }
+        }
+    }
+}
+
 impl Engine {
     /// Commits a plan with changes of whole directories, or with reads of more leaf blobs than are latched at once.
     pub(super) fn commit_exclusive(
@@ -256,15 +278,15 @@ impl Engine {
         let Some(reservation) = reservation.take() else {
             return Err(Error::invalid("a change was applied twice"));
         };
+        let _watch = journal.watch();
         let expected = journal.last_sequence() + 1;
         let sequence = journal.append(reservation, kind, payload).sequence;
         if sequence != expected {
             let what = format_args!("a commit got sequence {sequence} where {expected} was next");
             return Err(journal.poison(Error::new(ErrorKind::Corrupt, what)));
         }
-        trees.values().for_each(|tree| tree.life().begin_move());
+        let _moving = Moving::begin(trees);
         self.list_for_reclaim(space.commit());
-        trees.values().for_each(|tree| tree.life().end_move());
         Ok(sequence)
     }
 

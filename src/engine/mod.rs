@@ -20,6 +20,8 @@ mod checkpoint;
 mod commit;
 mod compact;
 mod exclusive;
+#[cfg(test)]
+mod exclusive_tests;
 mod latched;
 mod listing;
 mod mend;

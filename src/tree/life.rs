@@ -8,25 +8,42 @@
 //!
 //! So the blobs that a read visits one after the other are all of before a move or all of after it.
 
+use std::fmt::Display;
+
 use super::Stop;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence_at, order};
+use crate::error::{Error, ErrorKind, Result as Outcome};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_at, order};
+
+/// It was dropped. Set before the tree's blobs are freed and their ids used again.
+const DROPPED: u32 = 1;
+/// A panic ended a move half-way. The move counter stays odd then.
+const TORN: u32 = 2;
 
 /// The life of one named tree.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
-    /// Set before the tree's blobs are freed and their ids used again.
-    ended: AtomicBool,
+    /// How it ended; 0: it has not.
+    end: AtomicU32,
     /// The move counter: odd while directories move, come and go in this tree.
     moves: AtomicU64,
 }
 
 impl Life {
     pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.end.store(DROPPED, Ordering::Release);
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.end.load(Ordering::Acquire) == DROPPED
+    }
+
+    /// An error once nobody may work on the tree any more: NotFound where it was dropped, Poisoned where a move broke off.
+    #[inline]
+    pub(crate) fn check(&self, tree: impl Display) -> Outcome<()> {
+        match self.end.load(Ordering::Acquire) {
+            0 => Ok(()),
+            end => Err(ended(end, &tree)),
+        }
     }
 
     /// The move counter.
@@ -45,6 +62,11 @@ impl Life {
         self.moves.fetch_add(1, order("life M4", Ordering::Release));
     }
 
+    /// Instead of [`end_move`](Self::end_move): what the tree holds is neither the old nor the new.
+    pub(crate) fn tear(&self) {
+        self.end.store(TORN, Ordering::Release);
+    }
+
     /// Runs `body`, or stops at once while a move is under way. What it returns means something only if no move came in
     /// between, which is the second thing returned.
     #[inline]
@@ -53,5 +75,16 @@ impl Life {
         let outcome = if before.is_multiple_of(2) { body() } else { Err(Stop::Restart) };
         fence_at("life R3", Ordering::Acquire);
         (outcome, self.moves.load(Ordering::Relaxed) == before)
+    }
+}
+
+#[cold]
+fn ended(end: u32, tree: &dyn Display) -> Error {
+    match end {
+        DROPPED => Error::new(ErrorKind::NotFound, format_args!("{tree} was dropped")),
+        _ => {
+            let what = format_args!("reopen the database: a change of directories in {tree} broke off");
+            Error::new(ErrorKind::Poisoned, what)
+        }
     }
 }

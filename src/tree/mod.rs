@@ -121,7 +121,7 @@ impl<'a> Limb<'a> {
         Self { buffer, root, life: None }
     }
 
-    /// The same limb as that of a named tree: its tries end with NotFound once the tree has ended, and its reads heed moves.
+    /// The same limb as that of a named tree: its tries fail once the tree has ended, and its reads heed moves.
     pub(crate) fn of(self, life: &'a Life, gate: &'a Gate) -> Self {
         Self { life: Some((life, gate)), ..self }
     }
@@ -129,10 +129,7 @@ impl<'a> Limb<'a> {
     /// An error once the limb has ended. Asked inside the gate, which is closed when a limb ends: so its blobs stay its own
     /// until the passage is over.
     pub(super) fn check_alive(&self) -> Result<()> {
-        if self.life.is_some_and(|(life, _)| life.has_ended()) {
-            return Err(Error::new(ErrorKind::NotFound, "the tree was dropped"));
-        }
-        Ok(())
+        self.life.map_or(Ok(()), |(life, _)| life.check("the tree"))
     }
 
     /// Makes an empty limb; returns its root.

@@ -7,6 +7,7 @@ use crate::art::{Blob, CHILD_BYTES, Child, Cursor, Keep, Kind, room_needed};
 use crate::limits::BLOB_BYTES;
 use crate::store::BlobId;
 
+use super::edit::under;
 use super::path::Hop;
 use super::{Change, Taken, Workspace};
 use crate::tree::Stop;
@@ -244,7 +245,7 @@ impl Workspace<'_> {
         strip: Option<usize>,
     ) -> Result<(Child, Option<Child>), Stop> {
         if strip.is_none()
-            && let Some(left) = self.shed(child, &key[base..], stays)?
+            && let Some(left) = self.shed(child, under(BlobId(child.id), key, base)?, stays)?
         {
             return Ok((left, None));
         }

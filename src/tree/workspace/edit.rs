@@ -158,14 +158,16 @@ impl Workspace<'_> {
         key: &[u8],
         bases: [usize; 2],
     ) -> Result<(Child, Child), Stop> {
-        let cut = &key[base..];
+        let cut = under(id, key, base)?;
         let strips = bases.map(|least| least.saturating_sub(base));
         // The child that the cut goes through is cut too; where it is one's separator, that moves up, and its child becomes the right
         // half's leftmost.
         let (mut from, mut last, mut first) = (cut.to_vec(), None, None);
-        let (is_leaf, is_early) = self.peek(id, |blob| (blob.is_leaf(), is_early(blob, cut)))?;
+        let (level, is_early) = self.peek(id, |blob| (blob.level(), is_early(blob, cut)))?;
+        let is_leaf = level == 0;
         if !is_leaf {
             let (child, separator, _) = self.peek(id, |blob| route(blob, cut))?;
+            self.check_level(BlobId(child.id), level)?;
             if separator.as_deref() == Some(cut) {
                 from.push(0);
                 first = Some(child);
@@ -264,6 +266,11 @@ impl Workspace<'_> {
             false => Err(Stop::Corrupt(id, "what is left of it cannot be counted")),
         }
     }
+}
+
+/// What is left of a key below a base.
+pub(super) fn under(id: BlobId, key: &[u8], base: usize) -> Result<&[u8], Stop> {
+    key.get(base..).ok_or(Stop::Corrupt(id, "its base is longer than a key that leads to it"))
 }
 
 /// Whether fewer than half of a blob's entries are below `cut`.

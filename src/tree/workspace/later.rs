@@ -1,5 +1,5 @@
 //! Small changes that are made where the blob lies, when the workspace is committed, unless a copy of it is needed before that: a
-//! directory that is a mount moves by two of these, without a blob copied.
+//! directory that is a mount moves by two of these, without a blob copied, from one leaf blob to another.
 
 use std::cell::OnceCell;
 
@@ -31,7 +31,7 @@ impl Change {
             }
             Self::Raise(key, below) => blob.raise_child(key, *below),
         };
-        // Half a move must not be seen: the engine is poisoned by a panic here.
+        // Half a move must not be seen: a panic here poisons the journal, and ends the trees (`Moving` in the engine).
         assert!(is_made, "a change of a blob that was sure to succeed did not: {self:?}");
     }
 }

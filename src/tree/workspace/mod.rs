@@ -78,7 +78,7 @@ impl<'a> Workspace<'a> {
                 false => released.push(work.install()),
             }
         }
-        // No latch is released before the last copy is in its place.
+        // Whoever waits for one of them sees all: no latch of what stays is released before the last copy is in its place.
         drop(released);
         std::mem::take(&mut self.reclaim)
     }

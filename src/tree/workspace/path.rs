@@ -89,6 +89,15 @@ impl Workspace<'_> {
         }
     }
 
+    /// Whether a child is one level below its parent: a walk that went on without would not end in blobs that lead to
+    /// themselves.
+    pub(super) fn check_level(&self, child: BlobId, parent: u8) -> Result<(), Stop> {
+        match self.peek(child, |blob| blob.level())?.checked_add(1) == Some(parent) {
+            true => Ok(()),
+            false => Err(Stop::Corrupt(child, "its level does not fit its parent's")),
+        }
+    }
+
     /// The last of them.
     pub(super) fn end(&self, root: BlobId, key: &[u8]) -> Result<Step, Stop> {
         self.way(root, key)?.pop().ok_or(Stop::Restart)

@@ -41,6 +41,7 @@ impl Workspace<'_> {
             None => short.push((place, child)),
         });
         for (place, child) in short {
+            self.check_level(BlobId(child.id), blob.level())?;
             let stripped = self.strip(BlobId(child.id), strip - usize::from(child.delta))?;
             blob.set_child_at(place, stripped);
         }
@@ -67,14 +68,16 @@ impl Workspace<'_> {
 
     /// The longest base along one edge of what is below a child whose base has this length.
     pub(super) fn edge_base(&self, child: Child, base: usize, right: bool) -> Result<usize, Stop> {
-        let next = self.peek(BlobId(child.id), |blob| match (blob.is_leaf(), right) {
-            (true, _) => None,
-            (false, false) => Some(blob.leftmost_child()),
-            (false, true) => Some(last_child(blob).1),
+        let (level, next) = self.peek(BlobId(child.id), |blob| {
+            let next = match (blob.is_leaf(), right) {
+                (true, _) => None,
+                (false, false) => Some(blob.leftmost_child()),
+                (false, true) => Some(last_child(blob).1),
+            };
+            (blob.level(), next)
         })?;
-        match next {
-            Some(next) => Ok(base.max(self.edge_base(next, base + usize::from(next.delta), right)?)),
-            None => Ok(base),
-        }
+        let Some(next) = next else { return Ok(base) };
+        self.check_level(BlobId(next.id), level)?;
+        Ok(base.max(self.edge_base(next, base + usize::from(next.delta), right)?))
     }
 }

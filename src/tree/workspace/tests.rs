@@ -6,12 +6,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::art::{Below, Cursor};
+use crate::art::{Below, Child, Cursor};
 use crate::buffer::Gate;
 use crate::io::{MemoryStorage, Storage};
 use crate::limits::BLOB_BYTES;
 use crate::store::Store;
 use crate::tree::bounds::successor;
+use crate::tree::reclaim::last_child;
 use crate::tree::split::copy_of;
 use crate::tree::{Format, Limb, Reclaimed, Tries};
 
@@ -322,6 +323,55 @@ fn a_limb_can_be_taken_whole() {
     });
     model.clear();
     rig.check(&model);
+}
+
+/// What a cut costs is what it moves.
+#[test]
+fn of_a_cut_blob_the_smaller_part_moves() {
+    let mut rig = Rig::new(8 << 20);
+    for n in 0..200 {
+        rig.put(format!("{n:03}").as_bytes(), &[7; 100]);
+    }
+    for (cut, moves, moved) in [("020", 0, 20), ("099", 0, 99), ("180", 1, 20)] {
+        let reservation = rig.buffer.reserve(2).unwrap();
+        let _closed = rig.gate.close();
+        let mut space = Workspace::new(&rig.buffer, reservation, rig.database);
+        let (left, right) = space.split(rig.root, 0, cut.as_bytes(), [0, 0]).unwrap();
+        let halves = [left, right].map(|child| BlobId(child.id));
+        let entries = |id| space.peek(id, |blob| blob.entries()).unwrap();
+        assert_eq!((entries(halves[moves]), entries(halves[1 - moves])), (moved, 200 - moved), "{cut}");
+        assert_eq!(halves[1 - moves], rig.root, "{cut}");
+    }
+}
+
+/// Blobs that are sound by themselves but do not fit together: an error, and neither a panic nor a walk without end.
+#[test]
+fn children_that_do_not_fit_are_corrupt() {
+    for by_level in [true, false] {
+        let (rig, _) = grown(64 << 20, 20_000, 96);
+        let reservation = rig.buffer.reserve(16).unwrap();
+        let _closed = rig.gate.close();
+        {
+            let mut root = rig.buffer.lock(rig.root).unwrap();
+            let blob = Blob::new(Words::new(root.modify()));
+            let (separator, child) = last_child(blob);
+            let long = separator.as_ref().map_or(0, |separator| separator.len() as u16);
+            assert!(long > 0);
+            let wrong = match by_level {
+                true => Child { id: rig.root.0, ..child },
+                false => Child { delta: long, ..child },
+            };
+            assert!(blob.set_child(separator.as_deref(), wrong));
+        }
+        let corrupt = |outcome: Result<(), Stop>| {
+            assert!(matches!(outcome, Err(Stop::Corrupt(..))), "{outcome:?}");
+        };
+        let mut space = Workspace::new(&rig.buffer, reservation, rig.database);
+        corrupt(space.take(rig.root, b"usr/share/package-").map(drop));
+        drop(space);
+        let mut space = Workspace::new(&rig.buffer, rig.buffer.reserve(16).unwrap(), rig.database);
+        corrupt(space.drop_prefix(rig.root, b"usr/share/package-"));
+    }
 }
 
 #[test]
